@@ -1,0 +1,61 @@
+#ifndef COMMON_COUNTERS_H
+#define COMMON_COUNTERS_H
+
+/* Charging limits in Redis: what goes in and what comes out. The two shells, counters_sync.h (the milter's threads) and
+ * counters_async.h (policyd's event loop), share this vocabulary; counters_script.c turns a request into the arguments
+ * of one Lua call and its answer into a result, without I/O.
+ *
+ * Keys, all of one customer in one Redis Cluster slot by their hash tag:
+ *	wb:{CUSTOMER}:l:LIMIT-ID:SUBJECT            a speed: "tat_us amount period_us"
+ *	wb:{CUSTOMER}:l:LIMIT-ID:SUBJECT:YYYYMMDD   a quota of the window that starts then: units used
+ *	wb:{CUSTOMER}:r:NODE:QUEUE-ID               the receipt: instance, and key and cost of each charge
+ * SUBJECT is the login, login/network, customer, domain or destination domain. Limits of scope relay live under the
+ * customer "*". The receipt makes a repeated question free and lets the milter give back what policyd charged. */
+
+#include "common/limit.h"
+
+#define COUNTERS_MAX_ITEMS   32
+#define COUNTERS_RECEIPT_TTL 3600 /* seconds: longer than the longest content transfer that Postfix allows */
+
+struct counters_item {
+	struct limit limit;
+	struct text subject; /* whom the limit counts */
+	int64_t cost;        /* units */
+	int64_t window_start, window_end; /* quotas: seconds since 1970, from limit_window(); else 0 */
+};
+
+struct counters_request {
+	struct text customer;
+	struct text node;     /* this host's name in the log and in keys */
+	struct text queue_id; /* may be empty: then no receipt is written */
+	struct text instance; /* Postfix's policy instance; or a name for this question, unique within the queue id */
+	struct counters_item items[COUNTERS_MAX_ITEMS];
+	size_t count;
+};
+
+enum counters_answer {
+	COUNTERS_CHARGED,     /* every enforced limit has room, all were charged */
+	COUNTERS_REPEATED,    /* this (node, queue id, instance) was charged before: nothing charged now */
+	COUNTERS_REFUSED,     /* one enforced limit is used up, none was charged */
+	COUNTERS_UNAVAILABLE, /* Redis did not answer in time or answered with an error */
+	COUNTERS_ANSWER_MAX
+};
+
+struct counters_result {
+	enum counters_answer answer;
+	size_t binding;                               /* REFUSED: index of the limit that waits longest */
+	size_t count;                                 /* usage entries: the request's count, 0 unless CHARGED or REFUSED */
+	struct limit_usage usage[COUNTERS_MAX_ITEMS]; /* before this charge */
+	bool shadowed;                                /* CHARGED, though a shadow limit would have refused */
+};
+
+/* How Redis is reached; from the configuration. */
+struct counters_options {
+	const char *socket;  /* unix socket, or NULL for host and port */
+	const char *host;
+	int port;
+	const char *password; /* NULL: none */
+	int timeout_ms;       /* for one operation; at most 20 on the mail path */
+};
+
+#endif

@@ -1,0 +1,24 @@
+#ifndef COMMON_COUNTERS_ASYNC_H
+#define COMMON_COUNTERS_ASYNC_H
+
+/* Redis for a libevent loop: one connection, all requests of a loop round in one pipeline, each with its own time-out.
+ * Not thread-safe: used from the loop's thread. */
+
+#include "common/counters.h"
+
+struct counters_async;
+struct event_base;
+
+/* Called exactly once for each request, from the loop, also with UNAVAILABLE. */
+typedef void counters_done(void *context, const struct counters_result *result);
+
+/* Never fails: Redis may come later; it is asked for again each second. OPTIONS is copied. */
+struct counters_async *counters_async_new(struct event_base *base, const struct counters_options *options);
+/* Pending requests end as UNAVAILABLE first. */
+void counters_async_free(struct counters_async **counters);
+
+/* Sends REQUEST (copied into the pipeline at once). With the breaker open DONE is called before this returns. */
+void counters_async_charge(struct counters_async *counters, const struct counters_request *request, counters_done *done,
+			   void *context);
+
+#endif

@@ -1,0 +1,52 @@
+#ifndef COMMON_DIRECTORY_H
+#define COMMON_DIRECTORY_H
+
+/* The directory snapshot: logins, customers, domains with their keys, suppressions. An LMDB file on each node, written
+ * by "waybill directory follow" alone and mapped read-only by the daemons. Look-ups take microseconds, never wait for
+ * Postgres, and see a change as soon as it is committed.
+ *
+ * A struct directory may be shared by threads; a struct directory_view belongs to one thread, is cheap (a read
+ * transaction) and must be short-lived: everything found through it is a view into the map and ends with it. */
+
+#include "common/directory_record.h"
+#include "common/text.h"
+
+struct directory;
+
+struct directory_view {
+	struct directory *directory;
+	void *txn;
+};
+
+enum directory_answer {
+	DIRECTORY_FOUND,
+	DIRECTORY_ABSENT,  /* there is no such entry: a fact */
+	DIRECTORY_TROUBLE, /* the snapshot is missing, damaged or of another version: own trouble, answer 4xx */
+	DIRECTORY_ANSWER_MAX
+};
+
+/* PATH is the snapshot's file. Never fails: the file may come later and may be replaced by rename at any time; views
+ * answer TROUBLE meanwhile. */
+struct directory *directory_new(const char *path);
+/* No view may be open. */
+void directory_free(struct directory **directory);
+/* Why the last directory_begin() failed, for the log; static text. */
+const char *directory_trouble(struct directory *directory);
+
+/* Begins a consistent look at the directory. FOUND, or TROUBLE: then there is nothing to end. */
+enum directory_answer directory_begin(struct directory *directory, struct directory_view *view);
+void directory_end(struct directory_view *view);
+
+/* NAME as Postfix gives it (sasl_username), compared in lower case. */
+enum directory_answer directory_find_login(struct directory_view *view, struct text name, struct directory_login *out);
+enum directory_answer directory_find_customer(struct directory_view *view, struct text customer,
+					      struct directory_customer *out);
+/* DOMAIN as A-labels, compared in lower case. */
+enum directory_answer directory_find_domain(struct directory_view *view, struct text domain, struct directory_domain *out);
+/* ADDRESS as addr_key() writes it. Expiry is the caller's to check (out->expires_at). */
+enum directory_answer directory_find_suppression(struct directory_view *view, struct text customer, struct text address,
+						 struct directory_suppression *out);
+/* The limits of the whole relay, and what all customers share. */
+enum directory_answer directory_find_relay(struct directory_view *view, struct directory_relay *out);
+
+#endif

@@ -1,0 +1,104 @@
+#ifndef COMMON_DIRECTORY_RECORD_H
+#define COMMON_DIRECTORY_RECORD_H
+
+/* The records of the directory snapshot, and how they stand in the file. A core: bytes in, values out, and back.
+ *
+ * Lists are not unpacked: a struct directory_list is a view that the *_next() functions walk, so that a login with
+ * 10,000 allowed addresses costs nothing until it is asked. */
+
+#include "common/limit.h"
+#include "common/network.h"
+#include "common/rights.h"
+#include "common/text.h"
+
+/* A change of any record's layout raises it; a reader refuses another one. */
+#define DIRECTORY_FORMAT 1
+
+struct directory_list {
+	struct text bytes;
+};
+
+enum directory_header_from { DIRECTORY_FROM_OFF, DIRECTORY_FROM_LOG, DIRECTORY_FROM_ENFORCE, DIRECTORY_FROM_MAX };
+enum directory_status { DIRECTORY_ACTIVE, DIRECTORY_SUSPENDED, DIRECTORY_STATUS_MAX };
+enum directory_key_state { DIRECTORY_KEY_PENDING, DIRECTORY_KEY_ACTIVE, DIRECTORY_KEY_RETIRING, DIRECTORY_KEY_MAX };
+enum directory_key_algorithm { DIRECTORY_RSA_SHA256, DIRECTORY_ED25519_SHA256, DIRECTORY_ALGORITHM_MAX };
+enum directory_header_profile { DIRECTORY_PROFILE_STRICT, DIRECTORY_PROFILE_LIST_FRIENDLY, DIRECTORY_PROFILE_MAX };
+
+struct directory_login {
+	struct text name, customer;
+	bool enabled;
+	int64_t created_at, expires_at; /* seconds since 1970; 0: never */
+	struct directory_list rights;   /* directory_right_next() */
+	struct directory_list networks; /* directory_network_next(); empty: from anywhere */
+	struct directory_list limits;   /* directory_limit_next(): scopes login and network */
+};
+
+struct directory_customer {
+	struct text name;
+	enum directory_status status;
+	struct text status_reason;
+	int64_t status_until;      /* seconds since 1970; 0: until it is resumed */
+	enum directory_header_from header_from;
+	struct directory_list limits;  /* scopes customer and destination */
+	struct directory_list offsets; /* directory_offset_next(): the customer's time zone */
+};
+
+struct directory_domain {
+	struct text name, customer;
+	enum directory_header_profile profile;
+	struct directory_list keys;   /* directory_key_next() */
+	struct directory_list limits; /* scope domain */
+};
+
+struct directory_key {
+	struct text selector;
+	enum directory_key_algorithm algorithm;
+	enum directory_key_state state;
+	struct text sealed; /* seal.h; associated data "domain selector" */
+};
+
+struct directory_suppression {
+	struct text reason;   /* hard-bounce, soft-bounce, complaint, manual, … */
+	struct text event_id; /* the event that caused it; empty when entered by hand */
+	int64_t created_at, expires_at; /* seconds since 1970; 0: never */
+};
+
+struct directory_relay {
+	struct directory_list limits; /* scope relay */
+};
+
+/* From the instant FROM on (seconds since 1970) local time is UTC + OFFSET seconds. */
+struct directory_offset {
+	int64_t from;
+	int32_t offset;
+};
+
+/* Each takes the next element; false at the end. Damaged bytes end the list. */
+bool directory_right_next(struct directory_list *list, struct right *out);
+bool directory_network_next(struct directory_list *list, struct network *out);
+bool directory_limit_next(struct directory_list *list, struct limit *out);
+bool directory_key_next(struct directory_list *list, struct directory_key *out);
+bool directory_offset_next(struct directory_list *list, struct directory_offset *out);
+/* The offset in force at NOW_S; 0 (UTC) for an empty list. */
+int32_t directory_offset_at(struct directory_list offsets, int64_t now_s);
+
+/* Append one element to a list under construction; its bytes become a record's list. */
+void directory_right_add(struct buffer *list, struct right right);
+void directory_network_add(struct buffer *list, const struct network *network);
+void directory_limit_add(struct buffer *list, const struct limit *limit);
+void directory_key_add(struct buffer *list, const struct directory_key *key);
+void directory_offset_add(struct buffer *list, struct directory_offset offset);
+
+/* A record as bytes, and back: NULL, or why the bytes are none. Decoded texts are views into BYTES. */
+void directory_login_encode(const struct directory_login *in, struct buffer *out);
+void directory_customer_encode(const struct directory_customer *in, struct buffer *out);
+void directory_domain_encode(const struct directory_domain *in, struct buffer *out);
+void directory_suppression_encode(const struct directory_suppression *in, struct buffer *out);
+void directory_relay_encode(const struct directory_relay *in, struct buffer *out);
+const char *directory_login_decode(struct text bytes, struct directory_login *out);
+const char *directory_customer_decode(struct text bytes, struct directory_customer *out);
+const char *directory_domain_decode(struct text bytes, struct directory_domain *out);
+const char *directory_suppression_decode(struct text bytes, struct directory_suppression *out);
+const char *directory_relay_decode(struct text bytes, struct directory_relay *out);
+
+#endif

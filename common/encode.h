@@ -1,0 +1,17 @@
+#ifndef COMMON_ENCODE_H
+#define COMMON_ENCODE_H
+
+/* Base32, base64 and hex (RFC 4648). A core. */
+
+#include "common/text.h"
+
+/* Standard alphabet, with padding. */
+void encode_base64(struct text in, struct buffer *out);
+/* NULL, or what is wrong; white space inside is skipped. */
+const char *encode_base64_decode(struct text in, struct buffer *out);
+/* RFC 4648 section 6 in lower case, without padding. */
+void encode_base32(struct text in, struct buffer *out);
+void encode_hex(struct text in, struct buffer *out);
+const char *encode_hex_decode(struct text in, struct buffer *out);
+
+#endif

@@ -1,0 +1,19 @@
+#ifndef COMMON_LOG_H
+#define COMMON_LOG_H
+
+/* The log, in Postfix's dialect: one line an event, "QUEUEID: customer=acme, action=defer". Only shells log. Thread-safe.
+ * To standard error (systemd's journal, or a terminal) or to syslog's mail facility. A line's control bytes become '?'. */
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_MAX };
+enum log_target { LOG_TARGET_STDERR, LOG_TARGET_SYSLOG, LOG_TARGET_MAX };
+extern const char *const log_level_names[];  /* NULL-terminated: for configuration tables */
+extern const char *const log_target_names[];
+
+/* NAME (kept, not copied) stands in front of each line as "waybill/NAME[pid]: ". */
+void log_open(const char *name, enum log_target target, enum log_level level);
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,229 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/memory.h"
+#include "common/text.h"
+
+struct text text_of(const char *string)
+{
+	return string ? text_at(string, strlen(string)) : (struct text){"", 0};
+}
+
+struct text text_at(const void *ptr, size_t len)
+{
+	return (struct text){ptr, len};
+}
+
+struct text text_from(struct text t, size_t from)
+{
+	if (from > t.len)
+		from = t.len;
+	return (struct text){t.ptr ? t.ptr + from : NULL, t.len - from};
+}
+
+struct text text_head(struct text t, size_t len)
+{
+	return (struct text){t.ptr, len < t.len ? len : t.len};
+}
+
+bool text_equal(struct text a, struct text b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+static unsigned char lower(char c)
+{
+	return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
+bool text_equal_fold(struct text a, struct text b)
+{
+	if (a.len != b.len)
+		return false;
+	for (size_t i = 0; i < a.len; i++)
+		if (lower(a.ptr[i]) != lower(b.ptr[i]))
+			return false;
+	return true;
+}
+
+bool text_starts(struct text t, struct text prefix)
+{
+	return text_equal(text_head(t, prefix.len), prefix);
+}
+
+bool text_starts_fold(struct text t, struct text prefix)
+{
+	return text_equal_fold(text_head(t, prefix.len), prefix);
+}
+
+bool text_ends(struct text t, struct text suffix)
+{
+	return t.len >= suffix.len && text_equal(text_from(t, t.len - suffix.len), suffix);
+}
+
+int text_compare(struct text a, struct text b)
+{
+	size_t common = a.len < b.len ? a.len : b.len;
+	int order = common ? memcmp(a.ptr, b.ptr, common) : 0;
+	if (order)
+		return order;
+	return (a.len > b.len) - (a.len < b.len);
+}
+
+size_t text_find(struct text t, char c)
+{
+	const char *at = t.len ? memchr(t.ptr, c, t.len) : NULL;
+	return at ? (size_t)(at - t.ptr) : SIZE_MAX;
+}
+
+size_t text_rfind(struct text t, char c)
+{
+	const char *at = t.len ? memrchr(t.ptr, c, t.len) : NULL;
+	return at ? (size_t)(at - t.ptr) : SIZE_MAX;
+}
+
+size_t text_search(struct text t, struct text needle)
+{
+	const char *at = t.len ? memmem(t.ptr, t.len, needle.ptr, needle.len) : NULL;
+	return at ? (size_t)(at - t.ptr) : SIZE_MAX;
+}
+
+bool text_search_fold(struct text t, struct text needle)
+{
+	for (size_t i = 0; i + needle.len <= t.len; i++)
+		if (text_starts_fold(text_from(t, i), needle))
+			return true;
+	return false;
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct text text_trim(struct text t)
+{
+	while (t.len && is_blank(t.ptr[0]))
+		t = text_from(t, 1);
+	while (t.len && is_blank(t.ptr[t.len - 1]))
+		t.len--;
+	return t;
+}
+
+bool text_take(struct text *rest, char separator, struct text *piece)
+{
+	if (!rest->ptr)
+		return false;
+	size_t at = text_find(*rest, separator);
+	*piece = text_head(*rest, at);
+	*rest = at == SIZE_MAX ? (struct text){NULL, 0} : text_from(*rest, at + 1);
+	return true;
+}
+
+const char *text_uint(struct text t, uint64_t max, uint64_t *out)
+{
+	uint64_t value = 0;
+	if (!t.len)
+		return "a number is missing";
+	for (size_t i = 0; i < t.len; i++) {
+		unsigned digit = (unsigned char)t.ptr[i] - (unsigned)'0';
+		if (digit > 9)
+			return "not a number";
+		if (value > (max - digit) / 10 || digit > max)
+			return "the number is too large";
+		value = value * 10 + digit;
+	}
+	*out = value;
+	return NULL;
+}
+
+char *text_copy(struct text t)
+{
+	char *copy = memory_new(t.len + 1);
+	if (t.len)
+		memcpy(copy, t.ptr, t.len);
+	copy[t.len] = '\0';
+	return copy;
+}
+
+bool text_put(struct text t, char *out, size_t size)
+{
+	size_t len = t.len < size ? t.len : size - 1;
+	if (len)
+		memcpy(out, t.ptr, len);
+	out[len] = '\0';
+	return len == t.len;
+}
+
+static void reserve(struct buffer *b, size_t more)
+{
+	if (b->cap - b->len > more)
+		return;
+	size_t cap = b->cap ? b->cap : 64;
+	while (cap - b->len <= more)
+		cap *= 2;
+	b->ptr = memory_resize(b->ptr, cap, 1);
+	b->cap = cap;
+}
+
+void buffer_add(struct buffer *b, const void *bytes, size_t len)
+{
+	reserve(b, len);
+	if (len)
+		memcpy(b->ptr + b->len, bytes, len);
+	b->len += len;
+}
+
+void buffer_text(struct buffer *b, struct text t)
+{
+	buffer_add(b, t.ptr, t.len);
+}
+
+void buffer_char(struct buffer *b, char c)
+{
+	buffer_add(b, &c, 1);
+}
+
+void buffer_format(struct buffer *b, const char *format, ...)
+{
+	va_list args, again;
+	va_start(args, format);
+	va_copy(again, args);
+	int len = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	if (len > 0) {
+		reserve(b, (size_t)len);
+		vsnprintf(b->ptr + b->len, (size_t)len + 1, format, again);
+		b->len += (size_t)len;
+	}
+	va_end(again);
+}
+
+void buffer_drop(struct buffer *b, size_t len)
+{
+	if (len > b->len)
+		len = b->len;
+	b->len -= len;
+	if (b->len)
+		memmove(b->ptr, b->ptr + len, b->len);
+}
+
+struct text buffer_view(const struct buffer *b)
+{
+	return text_at(b->ptr, b->len);
+}
+
+const char *buffer_string(struct buffer *b)
+{
+	reserve(b, 0);
+	b->ptr[b->len] = '\0';
+	return b->ptr;
+}
+
+void buffer_free(struct buffer *b)
+{
+	free(b->ptr);
+	*b = (struct buffer){0};
+}
