@@ -54,7 +54,8 @@ struct directory_key {
 	struct text selector;
 	enum directory_key_algorithm algorithm;
 	enum directory_key_state state;
-	struct text sealed; /* seal.h; associated data "domain selector" */
+	struct text sealed;     /* seal.h; associated data "domain selector" */
+	struct text public_key; /* what the record's p= says: DER SubjectPublicKeyInfo (rsa) or 32 bytes (ed25519) */
 };
 
 struct directory_suppression {
