@@ -1,1 +1,225 @@
-/* being written */
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "common/encode.h"
+#include "common/memory.h"
+#include "common/pg.h"
+
+struct pg {
+	char *conninfo, *application;
+	PGconn *connection;
+	char sqlstate[6];
+	char *error;
+};
+
+struct pg_result {
+	PGresult *result;
+};
+
+struct pg *pg_new(const char *conninfo, const char *application)
+{
+	struct pg *pg = memory_zero(1, sizeof *pg);
+	pg->conninfo = text_copy(text_of(conninfo));
+	pg->application = text_copy(text_of(application));
+	return pg;
+}
+
+void pg_disconnect(struct pg *pg)
+{
+	PQfinish(pg->connection);
+	pg->connection = NULL;
+}
+
+void pg_free(struct pg **pg)
+{
+	if (!*pg)
+		return;
+	pg_disconnect(*pg);
+	free((*pg)->conninfo);
+	free((*pg)->application);
+	free((*pg)->error);
+	free(*pg);
+	*pg = NULL;
+}
+
+const char *pg_sqlstate(const struct pg *pg)
+{
+	return pg->sqlstate;
+}
+
+const char *pg_error(const struct pg *pg)
+{
+	return pg->error ? pg->error : "";
+}
+
+static void keep_error(struct pg *pg, const char *sqlstate, const char *message)
+{
+	text_put(text_of(sqlstate), pg->sqlstate, sizeof pg->sqlstate);
+	free(pg->error);
+	pg->error = text_copy(text_trim(text_of(message)));
+	for (char *c = pg->error; *c; c++)
+		if (*c == '\n')
+			*c = ' ';
+}
+
+/* PostgreSQL manual, appendix A: the classes and codes after which the same statement may succeed. */
+static bool is_passing(const char *sqlstate)
+{
+	static const char *const passing[] = {"08", "40", "53", "57", "58", "55P03", "25006"};
+	if (!*sqlstate)
+		return true; /* no answer at all: the connection broke */
+	for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
+		if (strncmp(sqlstate, passing[i], strlen(passing[i])) == 0)
+			return true;
+	return false;
+}
+
+static void ignore_notice(void *context, const PGresult *result)
+{
+	(void)context;
+	(void)result;
+}
+
+static enum pg_status connect_now(struct pg *pg)
+{
+	const char *keys[] = {"dbname", "fallback_application_name", "connect_timeout", NULL};
+	const char *values[] = {pg->conninfo, pg->application, "10", NULL};
+
+	if (pg->connection && PQstatus(pg->connection) == CONNECTION_OK)
+		return PG_OK;
+	pg_disconnect(pg);
+	pg->connection = PQconnectdbParams(keys, values, 1);
+	if (PQstatus(pg->connection) != CONNECTION_OK) {
+		keep_error(pg, "08001", PQerrorMessage(pg->connection));
+		pg_disconnect(pg);
+		return PG_RETRY;
+	}
+	PQsetNoticeReceiver(pg->connection, ignore_notice, NULL);
+	return PG_OK;
+}
+
+static enum pg_status judge(struct pg *pg, PGresult *result)
+{
+	ExecStatusType status = PQresultStatus(result);
+	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY)
+		return PG_OK;
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	keep_error(pg, sqlstate ? sqlstate : "", message ? message : PQerrorMessage(pg->connection));
+	if (PQstatus(pg->connection) != CONNECTION_OK)
+		pg_disconnect(pg);
+	return is_passing(pg->sqlstate) ? PG_RETRY : PG_FAILED;
+}
+
+enum pg_status pg_query(struct pg *pg, const char *sql, const char *const *params, size_t count,
+			struct pg_result **result)
+{
+	if (result)
+		*result = NULL;
+	enum pg_status status = connect_now(pg);
+	if (status != PG_OK)
+		return status;
+	PGresult *answer = PQexecParams(pg->connection, sql, (int)count, NULL, params, NULL, NULL, 0);
+	status = judge(pg, answer);
+	if (status != PG_OK || !result) {
+		PQclear(answer);
+		return status;
+	}
+	*result = memory_new(sizeof **result);
+	(*result)->result = answer;
+	return PG_OK;
+}
+
+enum pg_status pg_script(struct pg *pg, const char *sql)
+{
+	enum pg_status status = connect_now(pg);
+	if (status != PG_OK)
+		return status;
+	PGresult *answer = PQexec(pg->connection, sql);
+	status = judge(pg, answer);
+	PQclear(answer);
+	return status;
+}
+
+int pg_socket(const struct pg *pg)
+{
+	return pg->connection ? PQsocket(pg->connection) : -1;
+}
+
+bool pg_notified(struct pg *pg)
+{
+	bool any = false;
+	if (!pg->connection)
+		return false;
+	if (!PQconsumeInput(pg->connection)) {
+		pg_disconnect(pg);
+		return false;
+	}
+	for (PGnotify *notify; (notify = PQnotifies(pg->connection)); any = true)
+		PQfreemem(notify);
+	return any;
+}
+
+size_t pg_rows(const struct pg_result *result)
+{
+	return (size_t)PQntuples(result->result);
+}
+
+size_t pg_columns(const struct pg_result *result)
+{
+	return (size_t)PQnfields(result->result);
+}
+
+const char *pg_column_name(const struct pg_result *result, size_t column)
+{
+	return PQfname(result->result, (int)column);
+}
+
+const char *pg_string(const struct pg_result *result, size_t row, size_t column)
+{
+	if (PQgetisnull(result->result, (int)row, (int)column))
+		return NULL;
+	return PQgetvalue(result->result, (int)row, (int)column);
+}
+
+struct text pg_field(const struct pg_result *result, size_t row, size_t column)
+{
+	const char *value = pg_string(result, row, column);
+	return (struct text){value, value ? (size_t)PQgetlength(result->result, (int)row, (int)column) : 0};
+}
+
+int64_t pg_int(const struct pg_result *result, size_t row, size_t column)
+{
+	const char *value = pg_string(result, row, column);
+	return value ? strtoll(value, NULL, 10) : 0;
+}
+
+bool pg_bool(const struct pg_result *result, size_t row, size_t column)
+{
+	const char *value = pg_string(result, row, column);
+	return value && *value == 't';
+}
+
+void pg_result_free(struct pg_result **result)
+{
+	if (!*result)
+		return;
+	PQclear((*result)->result);
+	free(*result);
+	*result = NULL;
+}
+
+const char *pg_bytea(struct text field, struct buffer *out)
+{
+	if (!text_starts(field, TEXT("\\x")))
+		return "not a bytea in hex form";
+	return encode_hex_decode(text_from(field, 2), out);
+}
+
+void pg_bytea_param(struct text bytes, struct buffer *out)
+{
+	buffer_text(out, TEXT("\\x"));
+	encode_hex(bytes, out);
+}
