@@ -12,11 +12,17 @@
 #include "common/text.h"
 
 struct directory;
+struct directory_snapshot;
 
 struct directory_view {
 	struct directory *directory;
+	struct directory_snapshot *snapshot;
 	void *txn;
 };
+
+/* The longest that a view may live: after it, the writer may reuse the pages that it sees. Views last microseconds;
+ * this is for a process that was stopped in the middle of one. */
+#define DIRECTORY_VIEW_MAX_S 60
 
 enum directory_answer {
 	DIRECTORY_FOUND,
@@ -26,7 +32,8 @@ enum directory_answer {
 };
 
 /* PATH is the snapshot's file. Never fails: the file may come later and may be replaced by rename at any time; views
- * answer TROUBLE meanwhile. */
+ * answer TROUBLE until there is one. A file that is removed is used on while it stays mapped. Reading needs no right but to
+ * read that one file: no lock file, no right to write. */
 struct directory *directory_new(const char *path);
 /* No view may be open. */
 void directory_free(struct directory **directory);
@@ -42,11 +49,16 @@ enum directory_answer directory_find_login(struct directory_view *view, struct t
 enum directory_answer directory_find_customer(struct directory_view *view, struct text customer,
 					      struct directory_customer *out);
 /* DOMAIN as A-labels, compared in lower case. */
-enum directory_answer directory_find_domain(struct directory_view *view, struct text domain, struct directory_domain *out);
+enum directory_answer directory_find_domain(struct directory_view *view, struct text domain,
+					    struct directory_domain *out);
 /* ADDRESS as addr_key() writes it. Expiry is the caller's to check (out->expires_at). */
 enum directory_answer directory_find_suppression(struct directory_view *view, struct text customer, struct text address,
 						 struct directory_suppression *out);
 /* The limits of the whole relay, and what all customers share. */
 enum directory_answer directory_find_relay(struct directory_view *view, struct directory_relay *out);
+/* How far the snapshot has come. */
+enum directory_answer directory_find_state(struct directory_view *view, struct directory_state *out);
+/* Walks and checks every entry. NULL, or what is wrong with one; *ENTRIES counts them. */
+const char *directory_verify(struct directory_view *view, size_t *entries);
 
 #endif

@@ -37,7 +37,7 @@ struct directory_customer {
 	struct text name;
 	enum directory_status status;
 	struct text status_reason;
-	int64_t status_until;      /* seconds since 1970; 0: until it is resumed */
+	int64_t status_until; /* seconds since 1970; 0: until it is resumed */
 	enum directory_header_from header_from;
 	struct directory_list limits;  /* scopes customer and destination */
 	struct directory_list offsets; /* directory_offset_next(): the customer's time zone */
@@ -59,8 +59,8 @@ struct directory_key {
 };
 
 struct directory_suppression {
-	struct text reason;   /* hard-bounce, soft-bounce, complaint, manual, … */
-	struct text event_id; /* the event that caused it; empty when entered by hand */
+	struct text reason;             /* hard-bounce, soft-bounce, complaint, manual, … */
+	struct text event_id;           /* the event that caused it; empty when entered by hand */
 	int64_t created_at, expires_at; /* seconds since 1970; 0: never */
 };
 
@@ -74,13 +74,46 @@ struct directory_offset {
 	int32_t offset;
 };
 
+/* How far a snapshot has come: the entry that a reader looks at first and that the follower goes on from. */
+struct directory_state {
+	struct text source; /* names the database: another one means another directory */
+	int64_t seq;        /* every change up to here is applied, but for the gaps */
+	struct text gaps;   /* changes that were not committed yet: ctl/follow_cursor.h writes and reads it */
+	int64_t built_at;   /* seconds since 1970: the last full build */
+	int64_t changed_at; /* the last change applied */
+};
+
+/* What stands in the file: entries of these kinds, found by kind and name. A customer's, login's or domain's name is
+ * compared in lower case; a suppression's is "CUSTOMER RECIPIENT"; the relay and the state have the empty name. */
+enum directory_kind {
+	DIRECTORY_CUSTOMERS,
+	DIRECTORY_DOMAINS,
+	DIRECTORY_LOGINS,
+	DIRECTORY_RELAY,
+	DIRECTORY_SUPPRESSIONS,
+	DIRECTORY_STATE,
+	DIRECTORY_KIND_MAX
+};
+/* The words of waybill.changes.kind: "customer", "domain", … */
+extern const char *const directory_kind_names[DIRECTORY_KIND_MAX];
+
+/* LMDB's bound on a key. The longest of ours is a suppression: 1 + 63 + 1 + ADDR_MAX. */
+#define DIRECTORY_ENTRY_KEY_MAX 511
+/* Writes the key of an entry, not NUL-terminated. Its length, or 0 when NAME is too long to be in any directory. */
+size_t directory_entry_key(enum directory_kind kind, struct text name, char out[DIRECTORY_ENTRY_KEY_MAX]);
+/* The other way: NULL, *KIND and *NAME, a view into KEY; or why it is none. */
+const char *directory_entry_kind(struct text key, enum directory_kind *kind, struct text *name);
+/* Is RECORD whole, its lists to the last byte included? NULL, or what is wrong. */
+const char *directory_record_check(enum directory_kind kind, struct text record);
+
 /* Each takes the next element; false at the end. Damaged bytes end the list. */
 bool directory_right_next(struct directory_list *list, struct right *out);
 bool directory_network_next(struct directory_list *list, struct network *out);
 bool directory_limit_next(struct directory_list *list, struct limit *out);
 bool directory_key_next(struct directory_list *list, struct directory_key *out);
 bool directory_offset_next(struct directory_list *list, struct directory_offset *out);
-/* The offset in force at NOW_S; 0 (UTC) for an empty list. */
+/* The offset in force at NOW_S, elements in order of time; the first holds before its time too. 0 (UTC) for an empty
+ * list. */
 int32_t directory_offset_at(struct directory_list offsets, int64_t now_s);
 
 /* Append one element to a list under construction; its bytes become a record's list. */
@@ -96,10 +129,12 @@ void directory_customer_encode(const struct directory_customer *in, struct buffe
 void directory_domain_encode(const struct directory_domain *in, struct buffer *out);
 void directory_suppression_encode(const struct directory_suppression *in, struct buffer *out);
 void directory_relay_encode(const struct directory_relay *in, struct buffer *out);
+void directory_state_encode(const struct directory_state *in, struct buffer *out);
 const char *directory_login_decode(struct text bytes, struct directory_login *out);
 const char *directory_customer_decode(struct text bytes, struct directory_customer *out);
 const char *directory_domain_decode(struct text bytes, struct directory_domain *out);
 const char *directory_suppression_decode(struct text bytes, struct directory_suppression *out);
 const char *directory_relay_decode(struct text bytes, struct directory_relay *out);
+const char *directory_state_decode(struct text bytes, struct directory_state *out);
 
 #endif
