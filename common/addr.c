@@ -1,1 +1,186 @@
-/* being written */
+#include <string.h>
+
+#include "common/addr.h"
+
+/* RFC 5321 section 4.1.2 and RFC 5322 section 3.2.3: atext. */
+static bool is_atext(unsigned char c)
+{
+	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c >= 0x80)
+		return true;
+	return c && strchr("!#$%&'*+-/=?^_`{|}~", c);
+}
+
+/* The length of the UTF-8 sequence at T's start, 0 when it is none (RFC 3629 section 4). */
+static size_t utf8_length(struct text t)
+{
+	const unsigned char *s = (const unsigned char *)t.ptr;
+	size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : 4;
+	if (s[0] >= 0x80 && (s[0] < 0xc2 || s[0] > 0xf4 || t.len < len))
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)) /* overlong, surrogates */
+		return 0;
+	if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) /* overlong, beyond U+10FFFF */
+		return 0;
+	return len;
+}
+
+static bool is_utf8(struct text t)
+{
+	while (t.len) {
+		size_t len = utf8_length(t);
+		if (!len)
+			return false;
+		t = text_from(t, len);
+	}
+	return true;
+}
+
+static const char *check_dot_string(struct text local)
+{
+	bool after_dot = true;
+	for (size_t i = 0; i < local.len; i++) {
+		if (local.ptr[i] == '.' && after_dot)
+			return "a dot in the wrong place of the local part";
+		if (local.ptr[i] != '.' && !is_atext((unsigned char)local.ptr[i]))
+			return "a character that the local part may only hold in quotes";
+		after_dot = local.ptr[i] == '.';
+	}
+	return after_dot ? "a dot at the end of the local part" : NULL;
+}
+
+/* LOCAL begins with a quote; qtextSMTP and quoted-pairSMTP of RFC 5321 section 4.1.2. */
+static const char *check_quoted(struct text local)
+{
+	for (size_t i = 1; i < local.len; i++) {
+		unsigned char c = (unsigned char)local.ptr[i];
+		if (c == '"')
+			return i + 1 == local.len ? NULL : "something behind the closing quote of the local part";
+		if (c == '\\')
+			c = ++i < local.len ? (unsigned char)local.ptr[i] : 0;
+		if (c < 0x20 || c == 0x7f)
+			return "a control character in the quoted local part";
+	}
+	return "the quoted local part does not end";
+}
+
+/* Is one label wrong? ASCII by letter-digit-hyphen rules; bytes beyond ASCII only where UTF8 may stand. */
+static const char *check_label(struct text label, bool utf8, size_t *at)
+{
+	*at = 0;
+	if (!label.len)
+		return "an empty label";
+	if (label.len > 63 && !utf8)
+		return "a label longer than 63 characters";
+	for (; *at < label.len; ++*at) {
+		unsigned char c = (unsigned char)label.ptr[*at];
+		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+		if (!letter && c != '-' && !(utf8 && c >= 0x80))
+			return "a character that no host name has";
+	}
+	*at = 0;
+	if (label.ptr[0] == '-')
+		return "a label begins with a hyphen";
+	*at = label.len - 1;
+	return label.ptr[*at] == '-' ? "a label ends with a hyphen" : NULL;
+}
+
+static const char *check_domain(struct text domain, bool utf8, size_t *at)
+{
+	struct text rest = domain, label = {0};
+	size_t labels = 0;
+
+	*at = 0;
+	if (!domain.len)
+		return "the domain is empty";
+	if (domain.len > ADDR_MAX_DOMAIN)
+		return "the domain is longer than 255 characters";
+	while (text_take(&rest, '.', &label)) {
+		size_t inside;
+		const char *why = check_label(label, utf8, &inside);
+		if (why) {
+			*at = (size_t)(label.ptr - domain.ptr) + inside;
+			return why;
+		}
+		labels++;
+	}
+	return labels < 2 ? "a domain needs at least two labels" : NULL;
+}
+
+const char *addr_domain_check(struct text t, size_t *at)
+{
+	const char *why = check_domain(t, false, at);
+	if (why)
+		return why;
+	struct text top = text_from(t, text_rfind(t, '.') + 1);
+	for (size_t i = 0; i < top.len; i++)
+		if (top.ptr[i] < '0' || top.ptr[i] > '9')
+			return NULL;
+	*at = (size_t)(top.ptr - t.ptr);
+	return "the last label is a number";
+}
+
+/* Where the "@" that divides IN stands; SIZE_MAX when there is none outside quotes. */
+static size_t find_at(struct text in)
+{
+	bool quoted = false;
+	size_t at = SIZE_MAX;
+	for (size_t i = 0; i < in.len; i++) {
+		if (quoted && in.ptr[i] == '\\')
+			i++;
+		else if (in.ptr[i] == '"')
+			quoted = !quoted;
+		else if (in.ptr[i] == '@' && !quoted)
+			at = i;
+	}
+	return at;
+}
+
+const char *addr_parse(struct text in, struct addr *out)
+{
+	size_t at = find_at(in), wrong;
+	const char *why;
+
+	if (at == SIZE_MAX)
+		return "there is no @";
+	struct addr parts = {text_head(in, at), text_from(in, at + 1)};
+	if (!parts.local.len)
+		return "the local part is empty";
+	if (parts.local.len > ADDR_MAX_LOCAL)
+		return "the local part is longer than 64 characters";
+	if (!is_utf8(in))
+		return "not valid UTF-8";
+	why = parts.local.ptr[0] == '"' ? check_quoted(parts.local) : check_dot_string(parts.local);
+	if (!why && parts.domain.len && parts.domain.ptr[0] == '[')
+		why = "an address literal in place of a domain";
+	if (!why)
+		why = check_domain(parts.domain, true, &wrong);
+	if (!why)
+		*out = parts;
+	return why;
+}
+
+size_t addr_key(struct addr a, char *out, size_t size)
+{
+	size_t len = a.local.len + 1 + a.domain.len;
+	if (len >= size)
+		return 0;
+	memcpy(out, a.local.ptr, a.local.len);
+	out[a.local.len] = '@';
+	for (size_t i = 0; i < a.domain.len; i++) {
+		char c = a.domain.ptr[i];
+		out[a.local.len + 1 + i] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+	}
+	out[len] = '\0';
+	return len;
+}
+
+struct text addr_without_detail(struct text local)
+{
+	size_t plus = text_find(local, '+');
+	if (!local.len || local.ptr[0] == '"' || plus == 0)
+		return local;
+	return text_head(local, plus);
+}
