@@ -1,0 +1,63 @@
+"""Dovecot for SASL alone, made of the shipped snippets: the passdb is the view auth.passdb in Postgres."""
+
+import pathlib
+
+from .errors import StackError
+
+SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "postfix-conf" / "dovecot-2.3"
+
+
+class Dovecot:
+    """One per node: its socket lies in that node's Postfix queue."""
+
+    def __init__(self, name, home, log, processes, postgres, socket):
+        self.name, self.home, self.folder = f"{name}/dovecot", home, home / "dovecot"
+        self.processes, self.postgres, self.socket = processes, postgres, socket
+        self.log = log / f"{name}-dovecot.log"
+
+    def start(self):
+        """Postfix's queue folder must be there."""
+        self.folder.mkdir(exist_ok=True)
+        self._configure()
+        self.processes.start(self.name, ["dovecot", "-F", "-c", self.folder / "dovecot.conf"], self.log)
+        self.processes.ready(self.name, self.socket.is_socket, self.log)
+
+    def stop(self):
+        self.processes.stop(self.name)
+
+    def _configure(self):
+        sql = self.folder / "waybill-sql.conf.ext"
+        sql.write_text(_replace(SHIPPED / "waybill-sql.conf.ext", "/var/run/postgresql", self.postgres.folder))
+        snippet = self.folder / "waybill.conf"
+        snippet.write_text(_replace(SHIPPED / "waybill.conf", "/etc/dovecot/waybill-sql.conf.ext", sql,
+                                    "/var/spool/postfix/private/auth", self.socket))
+        (self.folder / "dovecot.conf").write_text(_CONF.format(folder=self.folder, snippet=snippet, name=self.name,
+                                                               log=self.log))
+
+
+def _replace(path, *pairs):
+    """The text of a shipped file with this stack's places; a place that is no longer in it is an error."""
+    text = path.read_text()
+    for old, new in zip(pairs[::2], pairs[1::2]):
+        if old not in text:
+            raise StackError(f"{path} no longer names {old}")
+        text = text.replace(old, str(new))
+    return text
+
+
+# What an existing installation has of its own, around the snippet.
+_CONF = """\
+base_dir = {folder}/run
+state_dir = {folder}/state
+instance_name = {name}
+log_path = {log}
+protocols =
+listen = 127.0.0.1
+ssl = no
+mail_location = maildir:/nonexistent
+userdb {{
+  driver = static
+  args = uid=nobody gid=nogroup home=/nonexistent
+}}
+!include {snippet}
+"""
