@@ -45,6 +45,8 @@ int conf_load(const char *file, const struct conf_row *rows, size_t count, void 
 void conf_free(const struct conf_row *rows, size_t count, void *conf);
 /* Names of changed settings that need a restart, comma-separated, or NULL when a reload can take NEXT for NOW; free(). */
 char *conf_needs_restart(const struct conf_row *rows, size_t count, const void *now, const void *next);
+/* Exchanges the reloadable settings of NOW and NEXT. */
+void conf_take(const struct conf_row *rows, size_t count, void *now, void *next);
 /* Prints settings as an INI file: all of them, or those that differ from their defaults. */
 void conf_print(FILE *out, const struct conf_row *rows, size_t count, const void *conf, bool changed_only);
 /* The sample file: every setting at its default, its sentence above it. */

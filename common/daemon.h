@@ -22,19 +22,37 @@ struct daemon_settings {
 };
 
 /* The rows of section [common], to stand first in a daemon's table; STRUCT begins with struct daemon_settings common. */
-#define DAEMON_ROWS(STRUCT)                                                                                                 \
-	{"common", "user", CONF_STRING, offsetof(STRUCT, common.user), "", 0, 0, NULL, false,                               \
-	 "The account that the daemons change to when started as root."},                                                  \
-	{"common", "group", CONF_STRING, offsetof(STRUCT, common.group), "", 0, 0, NULL, false,                             \
-	 "The group that the daemons change to; default: the account's own."},                                             \
-	{"common", "log", CONF_ENUM, offsetof(STRUCT, common.log_target), "stderr", 0, 0, log_target_names, false,          \
-	 "Where log lines go: stderr or syslog (facility mail)."},                                                         \
-	{"common", "log_level", CONF_ENUM, offsetof(STRUCT, common.log_level), "info", 0, 0, log_level_names, true,         \
-	 "The least important lines that are logged: error, warning, info or debug."},                                     \
-	{"common", "node", CONF_STRING, offsetof(STRUCT, common.node), "", 0, 0, NULL, false,                               \
-	 "This host's name in counters, events and logs; default: the host name."},                                        \
-	{"common", "directory", CONF_PATH, offsetof(STRUCT, common.directory), "/var/lib/waybill/directory.mdb", 0, 0,      \
-	 NULL, false, "The directory snapshot, kept by waybill directory follow."}
+#define DAEMON_ROWS(STRUCT)                                                                               \
+	{"common",    "user",                                                                             \
+	 CONF_STRING, offsetof(STRUCT, common.user),                                                      \
+	 "",          0,                                                                                  \
+	 0,           NULL,                                                                               \
+	 false,       "The account that the daemons change to when started as root."},                    \
+		{"common",    "group",                                                                    \
+		 CONF_STRING, offsetof(STRUCT, common.group),                                             \
+		 "",          0,                                                                          \
+		 0,           NULL,                                                                       \
+		 false,       "The group that the daemons change to; default: the account's own."},       \
+		{"common",  "log",                                                                        \
+		 CONF_ENUM, offsetof(STRUCT, common.log_target),                                          \
+		 "stderr",  0,                                                                            \
+		 0,         log_target_names,                                                             \
+		 false,     "Where log lines go: stderr or syslog (facility mail)."},                     \
+		{"common",  "log_level",                                                                  \
+		 CONF_ENUM, offsetof(STRUCT, common.log_level),                                           \
+		 "info",    0,                                                                            \
+		 0,         log_level_names,                                                              \
+		 true,      "The least important lines that are logged: error, warning, info or debug."}, \
+		{"common",    "node",                                                                     \
+		 CONF_STRING, offsetof(STRUCT, common.node),                                              \
+		 "",          0,                                                                          \
+		 0,           NULL,                                                                       \
+		 false,       "This host's name in counters, events and logs; default: the host name."},  \
+	{                                                                                                 \
+		"common", "directory", CONF_PATH, offsetof(STRUCT, common.directory),                     \
+			"/var/lib/waybill/directory.mdb", 0, 0, NULL, false,                              \
+			"The directory snapshot, kept by waybill directory follow."                       \
+	}
 
 struct daemon_program {
 	const char *name;    /* "policyd": logs and section; the program is waybill-policyd */
@@ -54,6 +72,8 @@ struct daemon_program {
 	int (*run)(void);
 	/* The new configuration stands in conf (reloadable rows only). May be NULL. */
 	void (*reloaded)(void);
+	/* The program's library handles TERM, INT and HUP itself (libmilter): daemon_signal_fd() is -1. */
+	bool own_signals;
 };
 
 /* The whole main(). */
@@ -66,5 +86,7 @@ int daemon_reload(void);
  * descriptor when one of them arrived; daemon_take_signal() returns the next signal number, 0 when there is none. */
 int daemon_signal_fd(void);
 int daemon_take_signal(void);
+/* The listening socket that systemd handed over (sd_listen_fds(3)), or -1. */
+int daemon_inherited_socket(void);
 
 #endif
