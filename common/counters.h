@@ -7,21 +7,30 @@
  *
  * Keys, all of one customer in one Redis Cluster slot by their hash tag:
  *	wb:{CUSTOMER}:l:LIMIT-ID:SUBJECT            a speed: "tat_us amount period_us"
- *	wb:{CUSTOMER}:l:LIMIT-ID:SUBJECT:YYYYMMDD   a quota of the window that starts then: units used
- *	wb:{CUSTOMER}:r:NODE:QUEUE-ID               the receipt: instance, and key and cost of each charge
+ *	wb:{CUSTOMER}:l:LIMIT-ID:SUBJECT:YYYYMMDD   a quota of the window that starts on that day: units used
+ *	wb:{CUSTOMER}:r:NODE:QUEUE-ID               the receipt: instances, and key and cost of each charge
  * SUBJECT is the login, login/network, customer, domain or destination domain. Limits of scope relay live under the
- * customer "*". The receipt makes a repeated question free and lets the milter give back what policyd charged. */
+ * customer "*". Bytes that could make two keys one (":", "{", "}", "%", blanks, controls, non-ASCII) stand as %XX, and
+ * overlong parts are cut and hashed, so that a key has at most COUNTERS_KEY_MAX bytes. All keys expire by themselves.
+ *
+ * The receipt makes a repeated question free and lets the milter give back what policyd charged. It belongs to one use
+ * of the queue id: the step that comes first, policyd's at DATA, says so (begins), and what an earlier message with the
+ * same id left behind is forgotten. */
 
 #include "common/limit.h"
 
 #define COUNTERS_MAX_ITEMS   32
 #define COUNTERS_RECEIPT_TTL 3600 /* seconds: longer than the longest content transfer that Postfix allows */
+#define COUNTERS_KEY_MAX     1024
 
 struct counters_item {
 	struct limit limit;
-	struct text subject; /* whom the limit counts */
-	int64_t cost;        /* units */
+	struct text subject;              /* whom the limit counts */
+	int64_t cost;                     /* units */
 	int64_t window_start, window_end; /* quotas: seconds since 1970, from limit_window(); else 0 */
+	/* The cost is final: what the receipt already holds for this limit and subject is part of it, only the difference
+	 * is charged or given back. So the milter corrects the claimed size once it knows the real one. */
+	bool settles;
 };
 
 struct counters_request {
@@ -29,12 +38,13 @@ struct counters_request {
 	struct text node;     /* this host's name in the log and in keys */
 	struct text queue_id; /* may be empty: then no receipt is written */
 	struct text instance; /* Postfix's policy instance; or a name for this question, unique within the queue id */
+	bool begins;          /* the first question about this message: older receipts of the queue id are another's */
 	struct counters_item items[COUNTERS_MAX_ITEMS];
 	size_t count;
 };
 
 enum counters_answer {
-	COUNTERS_CHARGED,     /* every enforced limit has room, all were charged */
+	COUNTERS_CHARGED,     /* every enforced limit has room; all that have room were charged */
 	COUNTERS_REPEATED,    /* this (node, queue id, instance) was charged before: nothing charged now */
 	COUNTERS_REFUSED,     /* one enforced limit is used up, none was charged */
 	COUNTERS_UNAVAILABLE, /* Redis did not answer in time or answered with an error */
@@ -43,15 +53,15 @@ enum counters_answer {
 
 struct counters_result {
 	enum counters_answer answer;
-	size_t binding;                               /* REFUSED: index of the limit that waits longest */
-	size_t count;                                 /* usage entries: the request's count, 0 unless CHARGED or REFUSED */
+	size_t binding; /* REFUSED: index of the limit that waits longest */
+	size_t count;   /* usage entries: the request's count, 0 unless CHARGED or REFUSED */
 	struct limit_usage usage[COUNTERS_MAX_ITEMS]; /* before this charge */
 	bool shadowed;                                /* CHARGED, though a shadow limit would have refused */
 };
 
 /* How Redis is reached; from the configuration. */
 struct counters_options {
-	const char *socket;  /* unix socket, or NULL for host and port */
+	const char *socket; /* unix socket, or NULL for host and port */
 	const char *host;
 	int port;
 	const char *password; /* NULL: none */

@@ -1,1 +1,296 @@
-/* being written */
+/* The Lua calls of the counters: see counters_script.h. Redis' protocol (RESP) is written here rather than by a client
+ * library, so that both shells send the same bytes and a call can be sent again. Numbers are written by hand: a charge
+ * has some thirty of them. */
+
+#include <string.h>
+
+#include "common/counters_script.h"
+
+#define DAY_S          INT64_C(86400)
+#define PART_MAX       200                          /* bytes of one part of a key; the rest is hashed */
+#define EXPIRE_LATER_S (2 * DAY_S)                  /* a quota's key outlives its window, for whoever looks at it */
+#define EASTMOST_S     (14 * 3600 - 1)              /* see window_day() */
+#define FNV_OFFSET     UINT64_C(0xcbf29ce484222325) /* FNV-1a of 64 bits, draft-eastlake-fnv */
+#define FNV_PRIME      UINT64_C(0x100000001b3)
+#define DIGITS_MAX     24
+
+enum { ITEM_ARGUMENTS = 7, FIXED_ARGUMENTS = 3 };
+
+static size_t decimal(int64_t value, char out[DIGITS_MAX])
+{
+	char reversed[DIGITS_MAX];
+	size_t count = 0, len = 0;
+	uint64_t rest = value < 0 ? (uint64_t)-value : (uint64_t)value;
+	do
+		reversed[count++] = (char)('0' + rest % 10);
+	while (rest /= 10);
+	if (value < 0)
+		out[len++] = '-';
+	while (count)
+		out[len++] = reversed[--count];
+	return len;
+}
+
+/* "*COUNT" opens a command, "$LEN" a string. */
+static void head(struct buffer *out, char kind, size_t number)
+{
+	char line[DIGITS_MAX + 3] = {kind};
+	size_t len = 1 + decimal((int64_t)number, line + 1);
+	line[len++] = '\r';
+	line[len++] = '\n';
+	buffer_add(out, line, len);
+}
+
+static void bulk(struct buffer *out, struct text t)
+{
+	head(out, '$', t.len);
+	buffer_text(out, t);
+	buffer_add(out, "\r\n", 2);
+}
+
+static void bulk_number(struct buffer *out, int64_t value)
+{
+	char digits[DIGITS_MAX];
+	bulk(out, text_at(digits, decimal(value, digits)));
+}
+
+struct key {
+	char *bytes;
+	size_t len;
+};
+
+static void add(struct key *key, struct text t)
+{
+	memcpy(key->bytes + key->len, t.ptr, t.len);
+	key->len += t.len;
+}
+
+static void add_hex(struct key *key, uint64_t value, int digits)
+{
+	while (digits--)
+		key->bytes[key->len++] = "0123456789ABCDEF"[value >> (4 * digits) & 15];
+}
+
+static void add_decimal(struct key *key, int64_t value, size_t width)
+{
+	char digits[DIGITS_MAX];
+	size_t len = decimal(value, digits);
+	for (size_t i = len; i < width; i++)
+		key->bytes[key->len++] = '0';
+	add(key, text_at(digits, len));
+}
+
+static bool is_plain(char c)
+{
+	if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'))
+		return true;
+	return c == '.' || c == '_' || c == '@' || c == '+' || c == '-' || c == '/' || c == '=' || c == '*';
+}
+
+static uint64_t fnv(struct text t)
+{
+	uint64_t hash = FNV_OFFSET;
+	for (size_t i = 0; i < t.len; i++)
+		hash = (hash ^ (unsigned char)t.ptr[i]) * FNV_PRIME;
+	return hash;
+}
+
+/* One part of a key: plain bytes as they are, others as %XX; "~" stands only before the hash of a cut part. */
+static void add_part(struct key *key, struct text t)
+{
+	size_t start = key->len;
+	for (size_t i = 0; i < t.len; i++) {
+		if (key->len - start >= PART_MAX) {
+			key->bytes[key->len++] = '~';
+			add_hex(key, fnv(t), 16);
+			return;
+		}
+		if (is_plain(t.ptr[i])) {
+			key->bytes[key->len++] = t.ptr[i];
+		} else {
+			key->bytes[key->len++] = '%';
+			add_hex(key, (unsigned char)t.ptr[i], 2);
+		}
+	}
+}
+
+/* The day on which a window starts. The start is local midnight, and moves by an hour within one window when daylight
+ * saving time begins or ends; counted from 14 hours east of Greenwich (less a second, for zones just on a boundary) the
+ * day stays the same in every zone that has such a change. */
+static void add_window_day(struct key *key, int64_t window_start)
+{
+	int64_t year;
+	int month, day;
+	limit_date((window_start + EASTMOST_S) / DAY_S, &year, &month, &day);
+	add_decimal(key, year, 4);
+	add_decimal(key, month, 2);
+	add_decimal(key, day, 2);
+}
+
+size_t counters_script_key(const struct counters_request *request, size_t item, char out[COUNTERS_KEY_MAX])
+{
+	const struct counters_item *it = &request->items[item];
+	struct key key = {out, 0};
+	add(&key, TEXT("wb:{"));
+	add_part(&key, it->limit.scope == LIMIT_RELAY ? TEXT("*") : request->customer);
+	add(&key, TEXT("}:l:"));
+	add_part(&key, it->limit.id);
+	add(&key, TEXT(":"));
+	add_part(&key, it->subject);
+	if (limit_is_quota(it->limit.spec.period)) {
+		add(&key, TEXT(":"));
+		add_window_day(&key, it->window_start);
+	}
+	return key.len;
+}
+
+size_t counters_script_receipt_key(struct text customer, struct text node, struct text queue_id,
+				   char out[COUNTERS_KEY_MAX])
+{
+	struct key key = {out, 0};
+	add(&key, TEXT("wb:{"));
+	add_part(&key, customer);
+	add(&key, TEXT("}:r:"));
+	add_part(&key, node);
+	add(&key, TEXT(":"));
+	add_part(&key, queue_id);
+	return key.len;
+}
+
+static void begin_call(struct buffer *out, enum counters_script script, size_t keys, size_t arguments)
+{
+	head(out, '*', 3 + keys + arguments);
+	bulk(out, TEXT("EVALSHA"));
+	bulk(out, text_of(counters_scripts[script].sha1));
+	bulk_number(out, (int64_t)keys);
+}
+
+static void item_arguments(struct buffer *out, const struct counters_item *item)
+{
+	const struct limit_spec *spec = &item->limit.spec;
+	bool quota = limit_is_quota(spec->period);
+	bulk(out, quota ? TEXT("q") : TEXT("s"));
+	bulk(out, item->limit.action == LIMIT_SHADOW ? TEXT("0") : TEXT("1"));
+	bulk(out, item->settles ? TEXT("1") : TEXT("0"));
+	bulk_number(out, limit_cost(spec, item->cost));
+	bulk_number(out, limit_room(spec));
+	bulk_number(out, quota ? item->window_end + EXPIRE_LATER_S : spec->amount);
+	bulk_number(out, limit_period_us(spec->period));
+}
+
+void counters_script_charge(const struct counters_request *request, struct buffer *out)
+{
+	char key[COUNTERS_KEY_MAX];
+	bool receipt = request->queue_id.len > 0;
+	begin_call(out, COUNTERS_SCRIPT_CHARGE, request->count + receipt,
+		   FIXED_ARGUMENTS + request->count * ITEM_ARGUMENTS);
+	for (size_t i = 0; i < request->count; i++)
+		bulk(out, text_at(key, counters_script_key(request, i, key)));
+	if (receipt)
+		bulk(out, text_at(key, counters_script_receipt_key(request->customer, request->node, request->queue_id,
+								   key)));
+	struct key instance = {key, 0};
+	add_part(&instance, request->instance);
+	/* A receipt of a nameless question: "-", since the empty argument means none. */
+	struct text name = instance.len ? text_at(key, instance.len) : TEXT("-");
+	bulk(out, receipt ? name : TEXT(""));
+	bulk_number(out, COUNTERS_RECEIPT_TTL);
+	bulk(out, request->begins ? TEXT("1") : TEXT("0"));
+	for (size_t i = 0; i < request->count; i++)
+		item_arguments(out, &request->items[i]);
+}
+
+void counters_script_refund(struct text customer, struct text node, struct text queue_id, struct buffer *out)
+{
+	char key[COUNTERS_KEY_MAX];
+	begin_call(out, COUNTERS_SCRIPT_REFUND, 1, 0);
+	bulk(out, text_at(key, counters_script_receipt_key(customer, node, queue_id, key)));
+}
+
+/* What stands behind the next line of RESP. */
+static struct text behind_line(struct text t)
+{
+	return text_from(t, text_find(t, '\n') + 1);
+}
+
+void counters_script_spell_out(enum counters_script script, struct text call, struct buffer *out)
+{
+	struct text count = text_head(call, text_find(call, '\n') + 1), rest = behind_line(call);
+	for (int lines = 0; lines < 4; lines++) /* the length and the word EVALSHA, the length and the hash */
+		rest = behind_line(rest);
+	buffer_text(out, count);
+	bulk(out, TEXT("EVAL"));
+	bulk(out, counters_scripts[script].source);
+	buffer_text(out, rest);
+}
+
+void counters_script_load(enum counters_script script, struct buffer *out)
+{
+	head(out, '*', 3);
+	bulk(out, TEXT("SCRIPT"));
+	bulk(out, TEXT("LOAD"));
+	bulk(out, counters_scripts[script].source);
+}
+
+void counters_script_auth(const char *password, struct buffer *out)
+{
+	head(out, '*', 2);
+	bulk(out, TEXT("AUTH"));
+	bulk(out, text_of(password));
+}
+
+void counters_script_expect(const struct counters_request *request, struct counters_expected *out)
+{
+	out->count = request->count;
+	for (size_t i = 0; i < request->count; i++) {
+		const struct counters_item *item = &request->items[i];
+		out->items[i].spec = item->limit.spec;
+		out->items[i].cost = item->cost;
+		out->items[i].window_end = item->window_end;
+		out->items[i].shadow = item->limit.action == LIMIT_SHADOW;
+	}
+}
+
+void counters_script_judge(const struct counters_expected *expected, int64_t now_us, const int64_t *fill,
+			   struct counters_result *out)
+{
+	*out = (struct counters_result){.answer = COUNTERS_CHARGED, .count = expected->count};
+	int64_t longest_us = -1;
+	for (size_t i = 0; i < expected->count; i++) {
+		const struct limit_spec *spec = &expected->items[i].spec;
+		struct limit_usage usage =
+			limit_usage_of(spec, fill[i], expected->items[i].cost, now_us, expected->items[i].window_end);
+		out->usage[i] = usage;
+		if (usage.allowed)
+			continue;
+		if (expected->items[i].shadow) {
+			out->shadowed = true;
+		} else if (usage.retry_after_us > longest_us) {
+			longest_us = usage.retry_after_us;
+			out->answer = COUNTERS_REFUSED;
+			out->binding = i;
+		}
+	}
+}
+
+/* The first integer of the script's answer. */
+enum { ANSWER_CHARGED, ANSWER_REPEATED, ANSWER_REFUSED };
+
+const char *counters_script_result(const struct counters_expected *expected, const int64_t *values, size_t count,
+				   struct counters_result *out)
+{
+	*out = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
+	if (count == 2 && values[0] == ANSWER_REPEATED) {
+		out->answer = COUNTERS_REPEATED;
+		return NULL;
+	}
+	if (count != 2 + expected->count || (values[0] != ANSWER_CHARGED && values[0] != ANSWER_REFUSED))
+		return "not an answer of the charge script";
+	struct counters_result judged;
+	counters_script_judge(expected, values[1], values + 2, &judged);
+	bool refused = values[0] == ANSWER_REFUSED;
+	if (refused != (judged.answer == COUNTERS_REFUSED))
+		return "the charge script and the limits disagree";
+	*out = judged;
+	return NULL;
+}

@@ -70,6 +70,9 @@ struct limit_state {
  * 1970. PERIOD is a quota's. */
 void limit_window(enum limit_period period, int64_t now_s, int32_t utc_offset_s, int64_t *start, int64_t *end);
 
+/* The civil date of a day counted since 1970-01-01; month and day of month from 1. */
+void limit_date(int64_t day, int64_t *year, int *month, int *day_of_month);
+
 struct limit_usage {
 	bool allowed;           /* COST more units fit */
 	int64_t used;           /* units in use before the charge, rounded up */
@@ -77,11 +80,25 @@ struct limit_usage {
 	int64_t retry_after_us; /* 0 when allowed; else when COST would fit; INT64_MAX when it never will */
 };
 
-/* What charging COST units at NOW_US would do to STATE; changes nothing. WINDOW_END (seconds) matters to quotas. */
-struct limit_usage limit_check(const struct limit_spec *spec, const struct limit_state *state, int64_t cost, int64_t now_us,
-			       int64_t window_start, int64_t window_end);
-/* Charges COST units; a negative COST gives back. The caller has checked, or means it (shadow). */
+/* What charging COST units at NOW_US would do to STATE; changes nothing. WINDOW_END (seconds) matters to quotas. A
+ * fuller state than the limit has room for (an edit made it smaller, or the clock went back) counts as just full, so
+ * that nobody waits longer than the limit itself asks for. */
+struct limit_usage limit_check(const struct limit_spec *spec, const struct limit_state *state, int64_t cost,
+			       int64_t now_us, int64_t window_start, int64_t window_end);
+/* Charges COST units; a negative COST gives back. The caller has checked: a limit without room is not charged, neither
+ * an enforced nor a shadow one, so that a shadow limit shows what an enforced one would do. */
 void limit_charge(const struct limit_spec *spec, struct limit_state *state, int64_t cost, int64_t now_us,
 		  int64_t window_start);
+
+/* The same arithmetic in the one unit that a limit's state is kept in, as counters_charge.lua does it: microseconds of
+ * backlog of a speed, units of a quota. UNITS fit when fill + limit_cost() <= limit_room(). Speeds are exact to a
+ * microsecond a charge. No cost or room exceeds LIMIT_MAX_COST, so that doubles hold them and TATs exactly. */
+#define LIMIT_MAX_COST (INT64_C(1) << 52)
+int64_t limit_cost(const struct limit_spec *spec, int64_t units);
+int64_t limit_room(const struct limit_spec *spec); /* -1 for a limit of 0 */
+int64_t limit_period_us(enum limit_period period); /* 0 for quotas */
+/* What a state filled to FILL means for UNITS more. */
+struct limit_usage limit_usage_of(const struct limit_spec *spec, int64_t fill, int64_t units, int64_t now_us,
+				  int64_t window_end);
 
 #endif
