@@ -1,0 +1,26 @@
+#ifndef MILTER_CALLBACKS_H
+#define MILTER_CALLBACKS_H
+
+/* The milter protocol, spoken by libmilter: the one file that knows it. libmilter has a pool of worker threads, so the
+ * callbacks of one session run on different threads, one at a time; it takes HUP, TERM and INT itself. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct engine;
+
+struct callbacks_options {
+	const char *listen;  /* "unix:/path", "inet:port@host", "inet6:port@host" */
+	int64_t timeout_s;   /* how long Postfix may keep a session silent */
+	int64_t socket_mode; /* of a unix socket */
+	const char *group;   /* of a unix socket; NULL: as it comes */
+};
+
+/* Binds the socket; a stale unix socket is taken away, one that another process serves is not. NULL, or why not, in one
+ * line that the caller frees. */
+char *callbacks_listen(const struct callbacks_options *options);
+/* Serves until TERM or INT; messages under way get their answer as far as it is decided, the rest of them 4xx from
+ * Postfix. 0, or -1 when libmilter failed. */
+int callbacks_serve(struct engine *engine);
+
+#endif

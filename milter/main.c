@@ -1,0 +1,140 @@
+/* waybill-milter: signs, owns and meters every message that comes in through Postfix with a login. */
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "common/counters_conf.h"
+#include "common/counters_sync.h"
+#include "common/daemon.h"
+#include "common/directory.h"
+#include "common/seal.h"
+
+#include "milter/callbacks.h"
+#include "milter/keys.h"
+#include "milter/verdict.h"
+
+struct settings {
+	struct daemon_settings common;
+	struct counters_settings redis;
+	char *listen, *socket_group, *seal_key;
+	int socket_mode, unauthenticated;
+	int64_t timeout_ms, key_cache, signature_lifetime_ms;
+};
+
+static const char *const unauthenticated_names[] = {"ignore", NULL};
+
+static const struct conf_row rows[] = {
+	DAEMON_ROWS(struct settings),
+	COUNTERS_ROWS(struct settings),
+	{"milter", "listen", CONF_STRING, offsetof(struct settings, listen), "unix:/var/spool/postfix/waybill/milter",
+	 0, 0, NULL, false, "Where Postfix finds the milter: unix:/PATH, inet:PORT@HOST or inet6:PORT@HOST."},
+	{"milter", "socket_mode", CONF_MODE, offsetof(struct settings, socket_mode), "0660", 0, 0777, NULL, false,
+	 "The mode of a unix socket."},
+	{"milter", "socket_group", CONF_STRING, offsetof(struct settings, socket_group), "", 0, 0, NULL, false,
+	 "The group of a unix socket, such as postfix; when empty, that of the process."},
+	{"milter", "seal_key", CONF_PATH, offsetof(struct settings, seal_key), "/etc/waybill/seal.key", 0, 0, NULL,
+	 false, "The file with the key that opens the DKIM keys; readable by the milter's account alone."},
+	{"milter", "timeout", CONF_DURATION, offsetof(struct settings, timeout_ms), "2h", 10000, 86400000, NULL, false,
+	 "How long Postfix may keep a session silent before it is closed."},
+	{"milter", "key_cache", CONF_INT, offsetof(struct settings, key_cache), "10000", 1, 10000000, NULL, false,
+	 "How many DKIM keys stay in memory, about 8 KiB each; others are unsealed when they are needed."},
+	{"milter", "signature_lifetime", CONF_DURATION, offsetof(struct settings, signature_lifetime_ms), "7d", 0,
+	 365LL * 86400 * 1000, NULL, true,
+	 "How long signatures are valid (x=): Postfix's maximal_queue_lifetime and two days; 0 leaves it open."},
+	{"milter", "unauthenticated", CONF_ENUM, offsetof(struct settings, unauthenticated), "ignore", 0, 0,
+	 unauthenticated_names, true, "What happens to mail without a login: ignore leaves it as it is."},
+};
+
+static struct settings settings;
+static struct engine engine;
+static struct seal *seal;
+
+static void take_settings(void)
+{
+	atomic_store(&engine.signature_lifetime_s, settings.signature_lifetime_ms / 1000);
+}
+
+static int complain(char *line, int status)
+{
+	log_error("%s", line);
+	free(line);
+	return status;
+}
+
+/* The seal key may be readable by root alone, and the socket's folder belong to it. */
+static int prepare(void)
+{
+	char *error = NULL;
+	const struct callbacks_options options = {.listen = settings.listen,
+						  .timeout_s = settings.timeout_ms / 1000,
+						  .socket_mode = settings.socket_mode,
+						  .group = settings.socket_group};
+	seal = seal_open(settings.seal_key, &error);
+	if (!seal)
+		return complain(error, EX_CONFIG);
+	error = callbacks_listen(&options);
+	return error ? complain(error, EX_UNAVAILABLE) : 0;
+}
+
+/* libmilter takes HUP as TERM, so USR1 reloads. */
+static void *reload_on_signal(void *signals)
+{
+	int number;
+	while (sigwait(signals, &number) == 0)
+		daemon_reload();
+	return NULL;
+}
+
+static int serve(void)
+{
+	static sigset_t reload;
+	pthread_t thread;
+	sigemptyset(&reload);
+	sigaddset(&reload, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &reload, NULL);
+	if (pthread_create(&thread, NULL, reload_on_signal, &reload) != 0)
+		return EX_OSERR;
+	daemon_ready();
+	int status = callbacks_serve(&engine) == 0 ? EX_OK : EX_UNAVAILABLE;
+	pthread_cancel(thread);
+	pthread_join(thread, NULL);
+	return status;
+}
+
+static int run(void)
+{
+	const struct counters_options redis = counters_options_of(&settings.redis);
+	engine.directory = directory_new(settings.common.directory);
+	engine.counters = counters_new(&redis);
+	engine.keys = keys_new(seal, (size_t)settings.key_cache);
+	engine.node = settings.common.node;
+	atomic_store(&engine.counting, true);
+	take_settings();
+	int status = serve();
+	keys_free(&engine.keys);
+	counters_free(&engine.counters);
+	directory_free(&engine.directory);
+	seal_close(&seal);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct daemon_program program = {
+		.name = "milter",
+		.summary = "signs, owns and meters the mail that Postfix takes in",
+		.usage = "Signals: USR1 reloads the configuration, TERM stops.",
+		.rows = rows,
+		.row_count = sizeof rows / sizeof *rows,
+		.conf = &settings,
+		.conf_size = sizeof settings,
+		.prepare = prepare,
+		.run = run,
+		.reloaded = take_settings,
+		.own_signals = true,
+	};
+	return daemon_main(argc, argv, &program);
+}

@@ -1,0 +1,60 @@
+#ifndef MILTER_SESSION_H
+#define MILTER_SESSION_H
+
+/* What the milter knows of one SMTP session's present message, gathered event by event. A core: knows neither libmilter
+ * nor OpenSSL; the canonical body goes to a sink as it comes, so memory does not depend on the body's size.
+ *
+ * An SMTP session carries messages one after another; nothing of one may reach the next: session_begin() forgets
+ * everything, the login included, which is taken anew for each transaction. */
+
+#include "common/text.h"
+
+#include "milter/canon.h"
+#include "milter/fields.h"
+#include "milter/from.h"
+#include "milter/reply.h"
+
+struct session_destination {
+	size_t at, len; /* of the domain in names */
+	int64_t recipients;
+};
+
+struct session {
+	struct buffer login;  /* {auth_authen}; empty: the client did not log in */
+	struct buffer sender; /* the envelope's, without brackets; empty: the null sender */
+	struct fields fields;
+	bool fields_overflow; /* the header was larger than fields_add() takes */
+	int64_t recipients;
+	struct buffer names; /* of destinations */
+	struct session_destination *destinations;
+	size_t destination_count, destination_room;
+	struct canon_body body;
+	int64_t body_bytes;
+};
+
+/* A new message: LOGIN as the macro tells (empty: none), SENDER as in MAIL FROM, brackets included or not. The
+ * canonical body will go to SINK. */
+void session_begin(struct session *session, struct text login, struct text sender, canon_sink *sink, void *context);
+void session_free(struct session *session);
+/* One more recipient, brackets included or not. */
+void session_recipient(struct session *session, struct text recipient);
+void session_field(struct session *session, struct text name, struct text value);
+void session_body(struct session *session, struct text chunk);
+/* The domain of destination I, in lower case. */
+struct text session_destination(const struct session *session, size_t i);
+/* Is field I one of X-Waybill-*? Only waybill itself may say such things: those that come in are taken out. */
+bool session_field_is_ours(const struct session *session, size_t i);
+/* The message's size on the wire in bytes: header, empty line, body. */
+int64_t session_size(const struct session *session);
+
+/* Who the header says wrote and sent it. */
+struct session_authors {
+	char from[FROM_ADDRESS_SIZE];
+	char sender[FROM_ADDRESS_SIZE]; /* empty: there is no Sender field */
+	const char *why;                /* from_parse()'s reason for _MALFORMED */
+};
+/* Exactly one From and at most one Sender, one address each (RFC 5322 section 3.6.2, less lenient). REPLY_NONE, or why
+ * not. */
+enum reply_reason session_authors(const struct session *session, struct session_authors *out);
+
+#endif

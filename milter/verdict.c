@@ -1,0 +1,281 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "common/counters_sync.h"
+#include "common/directory.h"
+#include "common/encode.h"
+#include "common/log.h"
+
+#include "milter/authorise.h"
+#include "milter/keys.h"
+#include "milter/meter.h"
+#include "milter/signature.h"
+#include "milter/verdict.h"
+
+struct signing_key {
+	struct text selector;
+	struct keys_entry *entry;
+};
+
+struct work {
+	struct engine *engine;
+	const struct session *session;
+	struct text queue_id;
+	const unsigned char *body_hash;
+	int64_t now_s;
+	struct directory_view view;
+	struct authorisation auth;
+	struct signing_key keys[DIRECTORY_ALGORITHM_MAX]; /* by algorithm; entry NULL: none */
+	struct counters_request request;
+	struct counters_result charge;
+	char instance[METER_INSTANCE_SIZE], limit[METER_LIMIT_TEXT];
+};
+
+void verdict_free(struct verdict *verdict)
+{
+	for (size_t i = 0; i < VERDICT_MAX_SIGNATURES; i++)
+		buffer_free(&verdict->signatures[i]);
+	buffer_free(&verdict->log);
+}
+
+static void warn_about_key(const struct work *work, const struct directory_key *record, const char *why, bool replaced)
+{
+	log_warning("%.*s: DKIM key %.*s of %.*s cannot be used: %s; %s", TEXT_ARG(work->queue_id),
+		    TEXT_ARG(record->selector), TEXT_ARG(work->auth.domain.name), why,
+		    replaced ? "the one before it goes on signing" : "see waybill domain check");
+}
+
+/* The first usable active key of each algorithm. False when the domain has keys and the one that every verifier
+ * understands (RSA; RFC 8463 is optional for verifiers) is wanted and missing. */
+static bool take_keys(struct work *work)
+{
+	struct directory_list list = work->auth.domain.keys;
+	struct directory_key record;
+	size_t known = 0, wanted[DIRECTORY_ALGORITHM_MAX] = {0};
+	while (directory_key_next(&list, &record)) {
+		struct signing_key *key = &work->keys[record.algorithm];
+		const char *why;
+		known++;
+		if (record.state != DIRECTORY_KEY_ACTIVE)
+			continue;
+		wanted[record.algorithm]++;
+		if (key->entry)
+			continue;
+		key->selector = record.selector;
+		key->entry = keys_take(work->engine->keys, work->auth.domain.name, &record, &why);
+		if (why)
+			warn_about_key(work, &record, why, key->entry != NULL);
+	}
+	if (wanted[DIRECTORY_RSA_SHA256])
+		return work->keys[DIRECTORY_RSA_SHA256].entry != NULL;
+	return !known || work->keys[DIRECTORY_ED25519_SHA256].entry != NULL;
+}
+
+static void release_keys(struct work *work)
+{
+	for (size_t i = 0; i < DIRECTORY_ALGORITHM_MAX; i++)
+		keys_release(work->engine->keys, work->keys[i].entry);
+}
+
+static void note_counters(struct engine *engine, enum counters_answer answer)
+{
+	bool counting = answer != COUNTERS_UNAVAILABLE;
+	if (atomic_exchange(&engine->counting, counting) == counting)
+		return;
+	if (counting)
+		log_info("Redis counts again");
+	else
+		log_warning(
+			"Redis does not answer: limits are not counted there, mail flows; asking again every second");
+}
+
+static enum reply_reason over_limit(struct work *work, struct verdict *out)
+{
+	const struct counters_item *item = &work->request.items[work->charge.binding];
+	const struct limit_usage *usage = &work->charge.usage[work->charge.binding];
+	struct reply_words *words = &work->auth.words;
+	meter_limit_print(&item->limit, work->limit);
+	words->limit = text_of(work->limit);
+	words->used = usage->used;
+	words->allowed = usage->allowed_units;
+	words->retry_after_s = usage->retry_after_us / 1000000 + 1;
+	if (item->limit.action == LIMIT_HOLD) {
+		out->action = VERDICT_HOLD;
+		snprintf(out->hold_reason, sizeof out->hold_reason, "limit %s", work->limit);
+		return REPLY_NONE;
+	}
+	if (usage->retry_after_us == INT64_MAX)
+		return REPLY_LIMIT_NEVER;
+	return item->limit.action == LIMIT_REJECT ? REPLY_LIMIT_REJECTED : REPLY_LIMIT_DEFERRED;
+}
+
+static enum reply_reason meter(struct work *work, struct verdict *out)
+{
+	struct directory_relay relay = {0};
+	if (directory_find_relay(&work->view, &relay) == DIRECTORY_TROUBLE) {
+		work->auth.words.detail = text_of(directory_trouble(work->engine->directory));
+		return REPLY_TROUBLE;
+	}
+	struct meter meter = {.session = work->session,
+			      .login = &work->auth.login,
+			      .customer = &work->auth.customer,
+			      .domain = work->auth.owned ? &work->auth.domain : NULL,
+			      .relay = &relay,
+			      .now_s = work->now_s};
+	work->request.node = text_of(work->engine->node);
+	work->request.queue_id = work->queue_id;
+	if (!meter_request(&meter, work->instance, &work->request))
+		return REPLY_TOO_MANY_DESTINATIONS;
+	if (!work->request.count)
+		return REPLY_NONE;
+	counters_charge(work->engine->counters, &work->request, &work->charge);
+	note_counters(work->engine, work->charge.answer);
+	return work->charge.answer == COUNTERS_REFUSED ? over_limit(work, out) : REPLY_NONE;
+}
+
+static int sign_with(const struct work *work, enum directory_key_algorithm algorithm, const struct signature *form,
+		     struct buffer *canon, struct buffer *out)
+{
+	struct signature signature = *form;
+	struct buffer value = {0};
+	size_t fields_end = canon->len;
+	signature.algorithm = algorithm;
+	signature.selector = work->keys[algorithm].selector;
+	signature_begin(&signature, out);
+	signature_canon(buffer_view(out), canon);
+	int failed = signer_sign(keys_signer(work->keys[algorithm].entry), buffer_view(canon), &value);
+	canon->len = fields_end;
+	signature_end(buffer_view(&value), out);
+	buffer_free(&value);
+	return failed;
+}
+
+static enum reply_reason sign(const struct work *work, struct verdict *out)
+{
+	struct buffer names = {0}, canon = {0}, body_hash = {0};
+	int64_t lifetime_s = atomic_load(&work->engine->signature_lifetime_s);
+	int failed = 0;
+	fields_select(&work->session->fields, work->auth.domain.profile, &names, &canon);
+	encode_base64(text_at(work->body_hash, SIGNER_HASH_SIZE), &body_hash);
+	struct signature form = {.domain = work->auth.domain.name,
+				 .names = buffer_view(&names),
+				 .body_hash = buffer_view(&body_hash),
+				 .signed_at = work->now_s,
+				 .expires_at = lifetime_s ? work->now_s + lifetime_s : 0};
+	for (size_t i = DIRECTORY_ALGORITHM_MAX; i-- > 0 && !failed;)
+		if (work->keys[i].entry)
+			failed = sign_with(work, (enum directory_key_algorithm)i, &form, &canon,
+					   &out->signatures[out->signature_count++]);
+	buffer_free(&names);
+	buffer_free(&canon);
+	buffer_free(&body_hash);
+	return failed ? REPLY_SIGNING_FAILED : REPLY_NONE;
+}
+
+static enum reply_reason decide(struct work *work, struct verdict *out)
+{
+	authorise(&work->view, work->session, work->now_s, &work->auth);
+	if (work->auth.reason != REPLY_NONE)
+		return work->auth.reason;
+	if (work->auth.owned && !take_keys(work))
+		return REPLY_NO_KEY;
+	enum reply_reason reason = meter(work, out);
+	return reason == REPLY_NONE && work->auth.owned ? sign(work, out) : reason;
+}
+
+static void add_word(struct buffer *log, const char *name, struct text value)
+{
+	if (value.len)
+		buffer_format(log, "%s%s=%.*s", log->len ? ", " : "", name, TEXT_ARG(value));
+}
+
+static void log_usage(const struct work *work, struct buffer *log)
+{
+	size_t i = work->charge.answer == COUNTERS_REFUSED ? work->charge.binding
+							   : meter_tightest(&work->request, &work->charge);
+	if (work->request.count && work->charge.answer == COUNTERS_UNAVAILABLE)
+		add_word(log, "limit", TEXT("unavailable"));
+	if (i >= work->charge.count)
+		return;
+	const struct limit_usage *usage = &work->charge.usage[i];
+	int64_t charged = work->charge.answer == COUNTERS_REFUSED ? 0 : work->request.items[i].cost;
+	add_word(log, "limit", work->request.items[i].limit.id);
+	buffer_format(log, ", used=%lld/%lld", (long long)(usage->used + charged), (long long)usage->allowed_units);
+	if (work->charge.shadowed)
+		add_word(log, "shadow", TEXT("over"));
+}
+
+static void log_selectors(const struct work *work, const struct verdict *out, struct buffer *log)
+{
+	if (!out->signature_count)
+		return;
+	add_word(log, "domain", work->auth.domain.name);
+	for (size_t i = 0, n = 0; i < DIRECTORY_ALGORITHM_MAX; i++)
+		if (work->keys[i].entry)
+			buffer_format(log, "%s%.*s", n++ ? "+" : ", selector=", TEXT_ARG(work->keys[i].selector));
+}
+
+static const char *action_word(enum reply_reason reason, const struct verdict *out)
+{
+	if (reason != REPLY_NONE)
+		return reply_is_permanent(reason) ? "reject" : "defer";
+	if (out->action == VERDICT_HOLD)
+		return "hold";
+	return out->signature_count ? "signed" : "unsigned";
+}
+
+static void log_line(const struct work *work, enum reply_reason reason, struct verdict *out)
+{
+	struct buffer *log = &out->log;
+	add_word(log, "customer", work->auth.customer.name);
+	add_word(log, "login", buffer_view(&work->session->login));
+	add_word(log, "from", text_of(work->auth.authors.from));
+	log_selectors(work, out, log);
+	add_word(log, "action", text_of(action_word(reason, out)));
+	if (reason != REPLY_NONE)
+		add_word(log, "reason", text_of(reply_id(reason)));
+	if (work->auth.noted != REPLY_NONE)
+		add_word(log, "noted", text_of(reply_id(work->auth.noted)));
+	log_usage(work, log);
+}
+
+static void refuse(const struct work *work, enum reply_reason reason, struct verdict *out)
+{
+	out->action = VERDICT_REFUSE;
+	reply_make(reason, &work->auth.words, &out->reply);
+	if (work->auth.customer.name.len)
+		counters_refund(work->engine->counters, work->auth.customer.name, text_of(work->engine->node),
+				work->queue_id);
+}
+
+static void refuse_in_trouble(const struct work *work, struct verdict *out)
+{
+	struct reply_words words = {.login = buffer_view(&work->session->login),
+				    .detail = text_of(directory_trouble(work->engine->directory))};
+	out->action = VERDICT_REFUSE;
+	reply_make(REPLY_TROUBLE, &words, &out->reply);
+	buffer_format(&out->log, "login=%.*s, action=defer, reason=trouble, text=%.*s", TEXT_ARG(words.login),
+		      TEXT_ARG(words.detail));
+}
+
+void verdict_reach(struct engine *engine, const struct session *session, struct text queue_id,
+		   const unsigned char body_hash[SIGNER_HASH_SIZE], int64_t now_s, struct verdict *out)
+{
+	if (!session->login.len) {
+		out->action = VERDICT_IGNORE;
+		return;
+	}
+	struct work work = {
+		.engine = engine, .session = session, .queue_id = queue_id, .body_hash = body_hash, .now_s = now_s};
+	if (directory_begin(engine->directory, &work.view) != DIRECTORY_FOUND) {
+		refuse_in_trouble(&work, out);
+		return;
+	}
+	out->action = VERDICT_ACCEPT;
+	enum reply_reason reason = decide(&work, out);
+	log_line(&work, reason, out);
+	if (reason != REPLY_NONE)
+		refuse(&work, reason, out);
+	release_keys(&work);
+	directory_end(&work.view);
+}

@@ -1,0 +1,54 @@
+#ifndef MILTER_VERDICT_H
+#define MILTER_VERDICT_H
+
+/* The end of a message: everything that is known of it meets the directory, the keys and the counters, and comes out as
+ * what to do. Knows no libmilter: whoever speaks the protocol carries the verdict out. */
+
+#include <stdatomic.h>
+
+#include "common/text.h"
+
+#include "milter/reply.h"
+#include "milter/session.h"
+#include "milter/signer.h"
+
+struct counters;
+struct directory;
+struct keys;
+
+/* What all sessions share; its parts are thread-safe. */
+struct engine {
+	struct directory *directory;
+	struct counters *counters;
+	struct keys *keys;
+	const char *node;
+	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */
+	_Atomic bool counting;                /* was Redis there at the last message? For one log line per change */
+};
+
+enum verdict_action {
+	VERDICT_IGNORE, /* mail without a login: left as it is */
+	VERDICT_ACCEPT, /* signed, or of a domain without a key */
+	VERDICT_HOLD,   /* as ACCEPT, into Postfix's hold queue */
+	VERDICT_REFUSE, /* with reply */
+	VERDICT_MAX
+};
+
+#define VERDICT_MAX_SIGNATURES 2
+
+struct verdict {
+	enum verdict_action action;
+	struct reply reply;
+	struct buffer signatures[VERDICT_MAX_SIGNATURES]; /* values of DKIM-Signature fields, topmost last */
+	size_t signature_count;
+	char hold_reason[128];
+	struct buffer log; /* "customer=…, login=…, action=…", without the queue id */
+};
+
+/* Decides about the message in SESSION with queue id QUEUE_ID, whose canonical body hashes to BODY_HASH, at NOW_S.
+ * Charges its limits, or gives back what policyd charged. *OUT is zero before; free it with verdict_free(). */
+void verdict_reach(struct engine *engine, const struct session *session, struct text queue_id,
+		   const unsigned char body_hash[SIGNER_HASH_SIZE], int64_t now_s, struct verdict *out);
+void verdict_free(struct verdict *verdict);
+
+#endif

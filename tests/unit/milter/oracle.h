@@ -1,0 +1,16 @@
+#ifndef TESTS_ORACLE_H
+#define TESTS_ORACLE_H
+
+/* What libopendkim, which shares no code with the signer, says of a signed message. */
+
+#include "common/text.h"
+
+struct oracle;
+
+/* KEYS is a file with one line "selector._domainkey.domain v=DKIM1; …" for each key: no DNS is asked. */
+struct oracle *oracle_new(const char *keys);
+void oracle_free(struct oracle **oracle);
+/* Does MESSAGE (as on the wire, CRLF) carry exactly SIGNATURES signatures that all verify? NULL, or what is wrong. */
+const char *oracle_verify(struct oracle *oracle, struct text message, int signatures);
+
+#endif
