@@ -11,7 +11,9 @@ CREATE TABLE waybill.endpoints (
 	previous_until   timestamptz,
 	status           text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'paused', 'disabled')),
 	status_reason    text NOT NULL DEFAULT '',
-	failing_since    timestamptz,
+	failures         integer NOT NULL DEFAULT 0,    -- attempts failed in a row
+	failing_since    timestamptz,                   -- the first of them
+	retry_at         timestamptz,                   -- nothing is posted before: Retry-After, or the breaker
 	created_at       timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (customer, endpoint)
 );
@@ -28,8 +30,10 @@ CREATE TABLE waybill.deliveries (
 	finished_at timestamptz,
 	PRIMARY KEY (customer, endpoint, event_id),
 	FOREIGN KEY (customer, endpoint) REFERENCES waybill.endpoints ON DELETE CASCADE
-);
-CREATE INDEX deliveries_due ON waybill.deliveries (due_at) WHERE state = 'due';
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+-- A lease walks from endpoint to endpoint and takes the oldest of each, so that a long backlog of one costs the others
+-- nothing.
+CREATE INDEX deliveries_due ON waybill.deliveries (customer, endpoint, due_at) WHERE state = 'due';
 
 CREATE TABLE waybill.attempts (
 	customer    text NOT NULL,
@@ -44,3 +48,16 @@ CREATE TABLE waybill.attempts (
 	PRIMARY KEY (customer, endpoint, event_id, attempt),
 	FOREIGN KEY (customer, endpoint, event_id) REFERENCES waybill.deliveries ON DELETE CASCADE
 );
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON waybill.endpoints, waybill.deliveries, waybill.attempts TO waybill_admin;
+
+-- What the bouncer and waybill-report may do: owe an event to those who want it. They never see a secret.
+GRANT SELECT (customer, endpoint, events, status) ON waybill.endpoints TO waybill_bouncer, waybill_report;
+GRANT INSERT ON waybill.deliveries TO waybill_bouncer, waybill_report;
+-- ON CONFLICT DO NOTHING reads the key.
+GRANT SELECT (customer, endpoint, event_id) ON waybill.deliveries TO waybill_bouncer, waybill_report;
+
+GRANT SELECT ON waybill.events TO waybill_webhookd;
+GRANT SELECT, UPDATE (status, status_reason, failures, failing_since, retry_at) ON waybill.endpoints TO waybill_webhookd;
+GRANT SELECT, UPDATE (state, attempts, due_at, finished_at) ON waybill.deliveries TO waybill_webhookd;
+GRANT SELECT, INSERT ON waybill.attempts TO waybill_webhookd;

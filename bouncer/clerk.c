@@ -1,0 +1,346 @@
+#include "bouncer/clerk.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/memory.h"
+
+#include "bouncer/json.h"
+
+/* Held in memory at most, leased or waiting to be recorded. */
+#define HELD_MAX 4096
+
+/* Of one lease and of one record. Larger ones gain nothing more. */
+#define BATCH_MAX 1000
+
+/* Finished deliveries wait this long for company before they are recorded. */
+#define LINGER_MS 3
+
+/* Between tries while Postgres is away. */
+#define AWAY_WAIT_MS 1000
+
+struct clerk {
+	struct clerk_settings settings;
+	pthread_t thread;
+	int to_clerk, to_loop; /* eventfd(2) */
+
+	pthread_mutex_t lock; /* guards from here … */
+	struct lanes *lanes;
+	struct delivery_list done, unused; /* to be recorded; to be given back */
+	bool stopping, ending;
+	/* … to here; the rest is the thread's own */
+
+	struct outbox *outbox;
+	bool listening, away;
+	size_t last_lease;   /* rows of the last lease */
+	size_t since_lease;  /* recorded since then */
+	int64_t lease_at_ms; /* the next one by the clock */
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void raise_fd(int fd)
+{
+	eventfd_write(fd, 1);
+}
+
+static void lower_fd(int fd)
+{
+	eventfd_t count;
+	eventfd_read(fd, &count);
+}
+
+/* Postgres away, or not as it should be, is said once, and once that it is well again. */
+static bool note(struct clerk *clerk, enum pg_status status, const char *doing)
+{
+	if (status == PG_OK && clerk->away)
+		log_info("Postgres is back");
+	if (status != PG_OK && !clerk->away)
+		log_warning("%s: %s; deliveries wait in Postgres, retrying every second", doing,
+			    outbox_error(clerk->outbox));
+	clerk->away = status != PG_OK;
+	if (clerk->away)
+		clerk->listening = false;
+	return !clerk->away;
+}
+
+static void add_held(const struct endpoint *endpoint, size_t held, void *cookie)
+{
+	json_int(cookie, endpoint->id, (int64_t)held);
+}
+
+static size_t free_places(struct clerk *clerk, struct buffer *held)
+{
+	struct json json = {.out = held};
+	pthread_mutex_lock(&clerk->lock);
+	size_t count = lanes_held(clerk->lanes) + clerk->done.count + clerk->unused.count;
+	bool stopping = clerk->stopping;
+	json_open(&json, NULL, '{');
+	lanes_each(clerk->lanes, add_held, &json);
+	json_close(&json, '}');
+	pthread_mutex_unlock(&clerk->lock);
+	if (stopping || count >= HELD_MAX)
+		return 0;
+	return HELD_MAX - count < BATCH_MAX ? HELD_MAX - count : BATCH_MAX;
+}
+
+static void accept_one(struct clerk *clerk, struct delivery *delivery)
+{
+	if (delivery->state == DELIVERY_LEASED && !clerk->stopping) {
+		lanes_add(clerk->lanes, delivery);
+	} else if (delivery->state == DELIVERY_LEASED) {
+		delivery_list_add(&clerk->unused, delivery);
+	} else {
+		log_warning("%s: customer=%s, endpoint=%s, status=not sent (%s)", delivery->event_id,
+			    delivery->endpoint->customer, delivery->endpoint->id, delivery->error);
+		delivery_judge(delivery, 0);
+		delivery_list_add(&clerk->done, delivery);
+	}
+}
+
+static void lease(struct clerk *clerk)
+{
+	struct buffer held = {0};
+	struct delivery_list leased = {0};
+	size_t places = free_places(clerk, &held);
+	clerk->lease_at_ms = now_ms() + clerk->settings.poll_ms;
+	clerk->since_lease = 0;
+	if (!places) {
+		buffer_free(&held);
+		return;
+	}
+	enum pg_status status = outbox_lease(clerk->outbox, places, buffer_view(&held), now_ms(), &leased);
+	buffer_free(&held);
+	clerk->last_lease = leased.count;
+	if (!note(clerk, status, "leasing deliveries") || !leased.count)
+		return;
+	pthread_mutex_lock(&clerk->lock);
+	for (struct delivery *d; (d = delivery_list_take(&leased));)
+		accept_one(clerk, d);
+	pthread_mutex_unlock(&clerk->lock);
+	raise_fd(clerk->to_loop);
+}
+
+/* Takes a batch of LIST for itself. */
+static struct delivery_list take_batch(struct clerk *clerk, struct delivery_list *list)
+{
+	struct delivery_list batch = {0};
+	pthread_mutex_lock(&clerk->lock);
+	if (list->count <= BATCH_MAX)
+		delivery_list_join(&batch, list);
+	while (batch.count < BATCH_MAX && list->count)
+		delivery_list_add(&batch, delivery_list_take(list));
+	pthread_mutex_unlock(&clerk->lock);
+	return batch;
+}
+
+static void put_back(struct clerk *clerk, struct delivery_list *list, struct delivery_list *batch)
+{
+	pthread_mutex_lock(&clerk->lock);
+	delivery_list_join(batch, list);
+	*list = *batch;
+	*batch = (struct delivery_list){0};
+	pthread_mutex_unlock(&clerk->lock);
+}
+
+/* Something in the batch is not to Postgres's liking: one by one, so that only that one is lost to the records. Its
+ * lease ends by itself, and it is tried again. */
+static enum pg_status record_singly(struct clerk *clerk, struct delivery_list *batch)
+{
+	while (batch->head) {
+		struct delivery_list one = {.head = batch->head, .tail = batch->head, .count = 1};
+		struct delivery *rest = batch->head->next;
+		batch->head->next = NULL;
+		enum pg_status status = outbox_record(clerk->outbox, &one);
+		batch->head->next = rest;
+		if (status == PG_RETRY)
+			return status;
+		struct delivery *d = delivery_list_take(batch);
+		if (status == PG_FAILED)
+			log_error("%s: customer=%s, endpoint=%s: recording attempt %d failed: %s", d->event_id,
+				  d->endpoint->customer, d->endpoint->id, d->try, outbox_error(clerk->outbox));
+		delivery_free(&d);
+	}
+	return PG_OK;
+}
+
+/* False when the rest has to wait for Postgres. */
+static bool record(struct clerk *clerk)
+{
+	for (;;) {
+		struct delivery_list batch = take_batch(clerk, &clerk->done);
+		size_t count = batch.count;
+		if (!count)
+			return true;
+		enum pg_status status = outbox_record(clerk->outbox, &batch);
+		if (status == PG_FAILED)
+			status = record_singly(clerk, &batch);
+		if (!note(clerk, status, "recording attempts")) {
+			put_back(clerk, &clerk->done, &batch);
+			return false;
+		}
+		clerk->since_lease += count;
+		delivery_list_free(&batch);
+	}
+}
+
+static void give_back(struct clerk *clerk)
+{
+	struct delivery_list batch = take_batch(clerk, &clerk->unused);
+	if (batch.count)
+		note(clerk, outbox_release(clerk->outbox, &batch), "giving back leases");
+	delivery_list_free(&batch); /* if that failed, the leases end by themselves */
+}
+
+static bool is_ending(struct clerk *clerk)
+{
+	pthread_mutex_lock(&clerk->lock);
+	bool ending = clerk->ending;
+	pthread_mutex_unlock(&clerk->lock);
+	return ending;
+}
+
+static bool has_work(struct clerk *clerk)
+{
+	pthread_mutex_lock(&clerk->lock);
+	bool work = clerk->done.count || clerk->unused.count || clerk->ending;
+	pthread_mutex_unlock(&clerk->lock);
+	return work;
+}
+
+/* Waits for a notification, for finished deliveries, or for the clock. True when it is time for a lease. */
+static bool wait_for_work(struct clerk *clerk)
+{
+	int64_t left = clerk->away ? AWAY_WAIT_MS : clerk->lease_at_ms - now_ms();
+	struct pollfd fds[] = {{.fd = clerk->to_clerk, .events = POLLIN},
+			       {.fd = outbox_socket(clerk->outbox), .events = POLLIN}};
+	if (clerk->away)
+		fds[0].fd = -1; /* finished deliveries cannot be recorded now */
+	else if (has_work(clerk))
+		left = 0;
+	poll(fds, 2, left > 0 ? (int)left : 0);
+	if (fds[0].revents) {
+		lower_fd(clerk->to_clerk);
+		fds[0].revents = 0;
+		poll(fds + 1, 1, LINGER_MS);
+	}
+	bool notified = fds[1].revents && outbox_notified(clerk->outbox);
+	return notified || now_ms() >= clerk->lease_at_ms;
+}
+
+/* Under load the next lease comes when half of the last one is done, so that there is always something to post. */
+static bool wants_more(const struct clerk *clerk)
+{
+	return clerk->last_lease && clerk->since_lease && clerk->since_lease >= clerk->last_lease / 2;
+}
+
+static void *clerk_run(void *cookie)
+{
+	struct clerk *clerk = cookie;
+	while (!is_ending(clerk)) {
+		bool due = wait_for_work(clerk);
+		if (!clerk->listening) {
+			clerk->listening = note(clerk, outbox_listen(clerk->outbox), "connecting");
+			due = true;
+		}
+		if (!clerk->listening || !record(clerk))
+			continue;
+		give_back(clerk);
+		if (due || wants_more(clerk))
+			lease(clerk);
+	}
+	if (record(clerk))
+		give_back(clerk);
+	return NULL;
+}
+
+struct clerk *clerk_new(const struct clerk_settings *settings)
+{
+	struct clerk *clerk = memory_zero(1, sizeof(*clerk));
+	clerk->settings = *settings;
+	clerk->outbox = outbox_new(&settings->outbox);
+	clerk->lanes = lanes_new(settings->concurrency, settings->endpoint_concurrency,
+				 (size_t)settings->outbox.breaker_failures);
+	clerk->to_clerk = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	clerk->to_loop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pthread_mutex_init(&clerk->lock, NULL);
+	if (clerk->to_clerk < 0 || clerk->to_loop < 0 || pthread_create(&clerk->thread, NULL, clerk_run, clerk))
+		abort(); /* no descriptors or no memory: see common/memory.h */
+	return clerk;
+}
+
+int clerk_fd(const struct clerk *clerk)
+{
+	return clerk->to_loop;
+}
+
+void clerk_woken(struct clerk *clerk)
+{
+	lower_fd(clerk->to_loop);
+}
+
+struct delivery *clerk_next(struct clerk *clerk)
+{
+	pthread_mutex_lock(&clerk->lock);
+	struct delivery *delivery = lanes_next(clerk->lanes);
+	pthread_mutex_unlock(&clerk->lock);
+	return delivery;
+}
+
+void clerk_done(struct clerk *clerk, struct delivery *delivery)
+{
+	pthread_mutex_lock(&clerk->lock);
+	bool ok = delivery->ok || delivery->state == DELIVERY_UNUSED;
+	lanes_done(clerk->lanes, delivery, ok, delivery->gone || delivery->pause_ms > 0, &clerk->unused);
+	delivery_list_add(delivery->state == DELIVERY_UNUSED ? &clerk->unused : &clerk->done, delivery);
+	pthread_mutex_unlock(&clerk->lock);
+	raise_fd(clerk->to_clerk);
+}
+
+void clerk_stop(struct clerk *clerk)
+{
+	pthread_mutex_lock(&clerk->lock);
+	clerk->stopping = true;
+	lanes_clear(clerk->lanes, &clerk->unused);
+	pthread_mutex_unlock(&clerk->lock);
+	raise_fd(clerk->to_clerk);
+}
+
+size_t clerk_under_way(struct clerk *clerk)
+{
+	pthread_mutex_lock(&clerk->lock);
+	size_t count = lanes_under_way(clerk->lanes);
+	pthread_mutex_unlock(&clerk->lock);
+	return count;
+}
+
+void clerk_free(struct clerk **clerk)
+{
+	struct clerk *c = *clerk;
+	*clerk = NULL;
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->ending = true;
+	pthread_mutex_unlock(&c->lock);
+	raise_fd(c->to_clerk);
+	pthread_join(c->thread, NULL);
+	outbox_free(&c->outbox);
+	lanes_free(&c->lanes);
+	delivery_list_free(&c->done);
+	delivery_list_free(&c->unused);
+	close(c->to_clerk);
+	close(c->to_loop);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}

@@ -1,0 +1,184 @@
+#include "bouncer/deliver.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include <event2/event.h>
+
+#include "common/digest.h"
+#include "common/guard.h"
+#include "common/log.h"
+#include "common/memory.h"
+
+#include "bouncer/post.h"
+#include "bouncer/signature.h"
+
+struct deliver {
+	struct deliver_settings settings;
+	struct clerk *clerk;
+	struct post *post;
+	struct event *woken;
+	bool stopping;
+};
+
+static int64_t seconds(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return t.tv_sec;
+}
+
+static int64_t monotonic_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void log_attempt(const struct delivery *d)
+{
+	if (d->ok)
+		log_debug("%s: customer=%s, endpoint=%s, attempt=%d, delay=%.3f, status=%s (%d)", d->event_id,
+			  d->endpoint->customer, d->endpoint->id, d->try, (double)d->duration_ms / 1000, d->outcome,
+			  d->status);
+	else
+		log_info("%s: customer=%s, endpoint=%s, attempt=%d, delay=%.3f, status=%s (%s%.0d), next=%llds",
+			 d->event_id, d->endpoint->customer, d->endpoint->id, d->try, (double)d->duration_ms / 1000,
+			 d->outcome, d->error ? d->error : "", d->status, (long long)d->wait_ms / 1000);
+	if (d->gone)
+		log_warning("customer=%s, endpoint=%s: disabled, it answered 410 Gone; waybill endpoint resume %s "
+			    "takes it up",
+			    d->endpoint->customer, d->endpoint->id, d->endpoint->id);
+}
+
+static void finish(struct deliver *deliver, struct delivery *d)
+{
+	uint32_t random;
+	digest_random(&random, sizeof(random));
+	d->state = DELIVERY_POSTED;
+	delivery_judge(d, random);
+	log_attempt(d);
+	clerk_done(deliver->clerk, d);
+}
+
+/* What Postgres cannot keep in a text. */
+static void blank_nul(struct buffer *answer)
+{
+	for (size_t i = 0; i < answer->len; i++)
+		if (!answer->ptr[i])
+			answer->ptr[i] = ' ';
+}
+
+static void pump(struct deliver *deliver);
+
+static void on_answer(void *cookie, void *user, const struct post_answer *answer)
+{
+	struct deliver *deliver = cookie;
+	struct delivery *d = user;
+	d->started_us = answer->started_us;
+	d->duration_ms = answer->duration_ms;
+	d->status = answer->status;
+	d->retry_after_ms = answer->retry_after_ms;
+	if (answer->error)
+		d->error = text_copy(text_of(answer->error));
+	buffer_text(&d->answer, answer->body);
+	blank_nul(&d->answer);
+	finish(deliver, d);
+	pump(deliver);
+}
+
+/* The headers of Standard Webhooks 1.0. The signature is made for each attempt: its time is the attempt's. */
+static void post(struct deliver *deliver, struct delivery *d)
+{
+	struct buffer id = {0}, time = {0}, signature = {0}, line = {0};
+	int64_t now = seconds(CLOCK_REALTIME);
+	for (size_t i = 0; i < d->endpoint->key_count; i++)
+		signature_add(buffer_view(&d->endpoint->keys[i]), text_of(d->event_id), now, buffer_view(&d->body),
+			      &signature);
+	buffer_format(&id, "webhook-id: %s", d->event_id);
+	buffer_format(&time, "webhook-timestamp: %lld", (long long)now);
+	buffer_format(&line, "webhook-signature: %s", buffer_string(&signature));
+	const char *headers[] = {"Content-Type: application/json", buffer_string(&id), buffer_string(&time),
+				 buffer_string(&line)};
+	post_start(deliver->post, &(struct post_request){.url = d->endpoint->url,
+							 .headers = headers,
+							 .header_count = sizeof(headers) / sizeof(headers[0]),
+							 .body = buffer_view(&d->body),
+							 .user = d});
+	buffer_free(&id);
+	buffer_free(&time);
+	buffer_free(&signature);
+	buffer_free(&line);
+}
+
+static void start(struct deliver *deliver, struct delivery *d)
+{
+	struct guard_url url;
+	if (monotonic_ms() >= d->start_until_ms) {
+		d->state = DELIVERY_UNUSED;
+		clerk_done(deliver->clerk, d);
+		return;
+	}
+	const char *why = guard_url_check(text_of(d->endpoint->url), deliver->settings.policy, &url);
+	if (why) {
+		d->started_us = seconds(CLOCK_REALTIME) * 1000000;
+		d->error = text_copy(text_of(why));
+		finish(deliver, d);
+		return;
+	}
+	post(deliver, d);
+}
+
+static void pump(struct deliver *deliver)
+{
+	for (struct delivery *d; (d = clerk_next(deliver->clerk));)
+		start(deliver, d);
+	if (deliver->stopping && !clerk_under_way(deliver->clerk))
+		event_base_loopexit(deliver->settings.loop, NULL);
+}
+
+static void on_woken(evutil_socket_t fd, short what, void *cookie)
+{
+	struct deliver *deliver = cookie;
+	(void)fd;
+	(void)what;
+	clerk_woken(deliver->clerk);
+	pump(deliver);
+}
+
+struct deliver *deliver_new(const struct deliver_settings *settings)
+{
+	struct deliver *deliver = memory_zero(1, sizeof(*deliver));
+	deliver->settings = *settings;
+	deliver->post = post_new(&(struct post_settings){.loop = settings->loop,
+							 .policy = settings->policy,
+							 .ca_file = settings->ca_file,
+							 .connect_ms = settings->connect_ms,
+							 .total_ms = settings->total_ms,
+							 .connections = settings->clerk.concurrency,
+							 .done = on_answer,
+							 .cookie = deliver});
+	deliver->clerk = clerk_new(&settings->clerk);
+	deliver->woken = event_new(settings->loop, clerk_fd(deliver->clerk), EV_READ | EV_PERSIST, on_woken, deliver);
+	event_add(deliver->woken, NULL);
+	return deliver;
+}
+
+void deliver_stop(struct deliver *deliver)
+{
+	deliver->stopping = true;
+	clerk_stop(deliver->clerk);
+	pump(deliver);
+}
+
+void deliver_free(struct deliver **deliver)
+{
+	struct deliver *d = *deliver;
+	*deliver = NULL;
+	if (!d)
+		return;
+	post_free(&d->post);
+	event_free(d->woken);
+	clerk_free(&d->clerk);
+	free(d);
+}

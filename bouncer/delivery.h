@@ -1,0 +1,78 @@
+#ifndef BOUNCER_DELIVERY_H
+#define BOUNCER_DELIVERY_H
+
+/* One event owed to one endpoint, from its lease to its record. A core. */
+
+#include <stdatomic.h>
+
+#include "bouncer/format.h"
+
+/* What an endpoint's deliveries have in common. Shared by them, read-only once made, counted (atomically: the last of
+ * them may go on another thread). */
+struct endpoint {
+	atomic_int users;
+	char *customer, *id, *url;
+	enum format format;
+	struct buffer keys[2]; /* that sign: one, or two while a secret rotates */
+	size_t key_count;
+};
+
+struct endpoint *endpoint_new(void);
+struct endpoint *endpoint_share(struct endpoint *endpoint);
+/* Wipes the keys with the last user. */
+void endpoint_free(struct endpoint **endpoint);
+
+/* The first bytes of an answer that are kept. */
+#define DELIVERY_ANSWER_MAX 1024
+
+enum delivery_state {
+	DELIVERY_LEASED,     /* waiting, or being posted */
+	DELIVERY_POSTED,     /* an attempt was made */
+	DELIVERY_LOST,       /* its event is no longer kept: nothing to post */
+	DELIVERY_UNSENDABLE, /* our own fault, named in error: later, and no attempt is used up */
+	DELIVERY_UNUSED,     /* not tried: to be given back */
+	DELIVERY_STATE_MAX
+};
+
+struct delivery {
+	struct delivery *next;
+	struct endpoint *endpoint;
+	char *event_id;
+	int try;                /* this one, from 1 */
+	int64_t start_until_ms; /* on the monotonic clock: no attempt may begin later, the lease would end under it */
+	struct buffer body;
+
+	enum delivery_state state;
+	int64_t started_us; /* since 1970 */
+	int64_t duration_ms;
+	int status; /* of HTTP; 0: none */
+	int64_t retry_after_ms;
+	char *error; /* why there was none, or why an answer was cut short; NULL */
+	struct buffer answer;
+
+	/* The judgement: what is to be written about it. */
+	const char *outcome; /* its next state in waybill.deliveries */
+	int64_t wait_ms;     /* until the next attempt, of "due" */
+	int64_t pause_ms;    /* for the whole endpoint, which asked for it; 0 */
+	bool ok, gone;       /* 2xx; 410: the endpoint is to be disabled */
+};
+
+struct delivery *delivery_new(struct endpoint *endpoint, struct text event_id, int try);
+void delivery_free(struct delivery **delivery);
+/* Fills the judgement from what happened (retry.h); RANDOM is any 32 random bits. */
+void delivery_judge(struct delivery *delivery, uint32_t random);
+
+/* A queue of them. Zero-initialised it is empty. */
+struct delivery_list {
+	struct delivery *head, *tail;
+	size_t count;
+};
+
+void delivery_list_add(struct delivery_list *list, struct delivery *delivery);
+/* The first one, or NULL. */
+struct delivery *delivery_list_take(struct delivery_list *list);
+/* Moves everything from FROM to the end of LIST. */
+void delivery_list_join(struct delivery_list *list, struct delivery_list *from);
+void delivery_list_free(struct delivery_list *list);
+
+#endif

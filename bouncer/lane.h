@@ -1,0 +1,34 @@
+#ifndef BOUNCER_LANE_H
+#define BOUNCER_LANE_H
+
+/* Fairness: each endpoint has a lane of its own, with a limit on what is under way in it, and lanes take turns. So an
+ * endpoint that hangs holds up itself and nobody else. A core; not thread-safe. */
+
+#include "bouncer/delivery.h"
+
+struct lanes;
+
+/* At most TOTAL under way, at most EACH of them in one lane. A lane that fails FAILURES times in a row is closed until
+ * it is empty: see lanes_done(). */
+struct lanes *lanes_new(size_t total, size_t each, size_t failures);
+/* Frees what still waits, too. */
+void lanes_free(struct lanes **lanes);
+
+void lanes_add(struct lanes *lanes, struct delivery *delivery);
+/* The delivery whose turn it is, now under way; NULL when nothing waits or nothing more may be under way. */
+struct delivery *lanes_next(struct lanes *lanes);
+/* DELIVERY is no longer under way; OK says how it went. When its lane has failed too often in a row, or PAUSE is set
+ * (the endpoint asked for a pause), all that waits in it moves to UNUSED. */
+void lanes_done(struct lanes *lanes, const struct delivery *delivery, bool ok, bool pause,
+		struct delivery_list *unused);
+/* All that waits moves to UNUSED. */
+void lanes_clear(struct lanes *lanes, struct delivery_list *unused);
+
+/* Waiting and under way, in all lanes. */
+size_t lanes_held(const struct lanes *lanes);
+size_t lanes_under_way(const struct lanes *lanes);
+/* Calls EACH with every endpoint that holds something, and how much. */
+void lanes_each(const struct lanes *lanes, void (*each)(const struct endpoint *endpoint, size_t held, void *cookie),
+		void *cookie);
+
+#endif

@@ -1,0 +1,49 @@
+#ifndef BOUNCER_OUTBOX_H
+#define BOUNCER_OUTBOX_H
+
+/* What is owed, in Postgres: leasing it, recording what became of it. Blocking; for one thread.
+ *
+ * A lease moves due_at forward in a transaction of its own: other instances pass over the row (SKIP LOCKED while it is
+ * being taken, due_at afterwards), nothing is locked during a POST, and a lease whose holder died ends by itself. So a
+ * delivery may be posted twice, never not at all. */
+
+#include "common/pg.h"
+
+#include "bouncer/delivery.h"
+
+struct seal;
+struct outbox;
+
+struct outbox_settings {
+	const char *postgres;    /* connection string */
+	const struct seal *seal; /* opens the endpoints' secrets */
+	int64_t lease_ms;
+	int64_t start_within_ms; /* of a lease: an attempt that begins later might outlast it */
+	size_t endpoint_max;     /* leased by this instance at one time, of one endpoint */
+	int breaker_failures;    /* in a row, until an endpoint is only probed */
+};
+
+struct outbox *outbox_new(const struct outbox_settings *settings);
+void outbox_free(struct outbox **outbox);
+/* The reason of the last PG_RETRY or PG_FAILED. */
+const char *outbox_error(const struct outbox *outbox);
+
+/* Connects if need be and listens for new deliveries; again after each PG_RETRY. */
+enum pg_status outbox_listen(struct outbox *outbox);
+/* Readable when a notification may have come; -1 when not connected. */
+int outbox_socket(const struct outbox *outbox);
+/* Reads and drops what arrived: was there any? */
+bool outbox_notified(struct outbox *outbox);
+
+/* Leases up to MAX due deliveries of active endpoints and appends them to OUT, state DELIVERY_LEASED, or
+ * DELIVERY_LOST or DELIVERY_UNSENDABLE with the reason. HELD is a JSON object of endpoint ids and how many of each this instance still
+ * holds. Endpoints take turns between calls. NOW_MS is the monotonic clock. */
+enum pg_status outbox_lease(struct outbox *outbox, size_t max, struct text held, int64_t now_ms,
+			    struct delivery_list *out);
+
+/* Records what became of deliveries, by their judgement: all or nothing. */
+enum pg_status outbox_record(struct outbox *outbox, const struct delivery_list *done);
+/* Gives leases back: due at once for whoever comes. */
+enum pg_status outbox_release(struct outbox *outbox, const struct delivery_list *unused);
+
+#endif

@@ -1,0 +1,47 @@
+#include "bouncer/signature.h"
+
+#include <string.h>
+
+#include "common/digest.h"
+#include "common/encode.h"
+
+#define PREFIX TEXT("whsec_")
+
+const char *signature_key(struct text secret, struct buffer *key)
+{
+	if (!text_starts(secret, PREFIX))
+		return "a webhook secret begins with whsec_";
+	size_t before = key->len;
+	const char *why = encode_base64_decode(text_from(secret, PREFIX.len), key);
+	if (why)
+		return why;
+	size_t len = key->len - before;
+	if (len < SIGNATURE_SECRET_MIN || len > SIGNATURE_SECRET_MAX)
+		return "a webhook secret has 24 to 64 bytes in base64";
+	return NULL;
+}
+
+void signature_secret_new(struct buffer *out)
+{
+	unsigned char key[32];
+	digest_random(key, sizeof(key));
+	buffer_text(out, PREFIX);
+	encode_base64(text_at(key, sizeof(key)), out);
+	explicit_bzero(key, sizeof(key));
+}
+
+void signature_add(struct text key, struct text id, int64_t timestamp, struct text body, struct buffer *out)
+{
+	struct buffer signed_content = {0};
+	buffer_text(&signed_content, id);
+	buffer_format(&signed_content, ".%lld.", (long long)timestamp);
+	buffer_text(&signed_content, body);
+
+	unsigned char mac[32];
+	digest_hmac_sha256(key, buffer_view(&signed_content), mac);
+	if (out->len)
+		buffer_char(out, ' ');
+	buffer_text(out, TEXT("v1,"));
+	encode_base64(text_at(mac, sizeof(mac)), out);
+	buffer_free(&signed_content);
+}

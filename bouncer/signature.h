@@ -1,0 +1,21 @@
+#ifndef BOUNCER_SIGNATURE_H
+#define BOUNCER_SIGNATURE_H
+
+/* Webhook secrets and signatures, by Standard Webhooks 1.0. */
+
+#include "common/text.h"
+
+/* A secret is "whsec_" and base64 of 24 to 64 bytes. */
+#define SIGNATURE_SECRET_MIN 24
+#define SIGNATURE_SECRET_MAX 64
+
+/* The key inside a secret, appended to KEY, which the caller wipes (seal_wipe). NULL, or what is wrong. */
+const char *signature_key(struct text secret, struct buffer *key);
+/* Appends a new secret of 32 random bytes, in its written form. */
+void signature_secret_new(struct buffer *out);
+
+/* Appends "v1," and base64 of HMAC-SHA-256 over "ID.TIMESTAMP.BODY" to OUT; a space first when OUT is not empty, so that
+ * one call for each of several secrets makes the value of webhook-signature. TIMESTAMP is in seconds since 1970. */
+void signature_add(struct text key, struct text id, int64_t timestamp, struct text body, struct buffer *out);
+
+#endif
