@@ -21,19 +21,21 @@ struct reader {
 	size_t count;
 	char *conf;
 	int *seen; /* per row: the line in this file that set it, 0 */
-	bool overlong;
 	char *error;
 };
 
+/* LINE 0, SECTION and KEY NULL: not said. */
 static void fail(char **error, const char *file, int line, const char *section, const char *key, const char *why)
 {
 	struct buffer text = {0};
 	if (*error)
 		return;
-	buffer_format(&text, "%s", file);
+	buffer_text(&text, text_of(file));
 	if (line)
 		buffer_format(&text, ":%d", line);
-	buffer_format(&text, ": [%s]%s%s: %s", section, key ? " " : "", key ? key : "", why);
+	if (section)
+		buffer_format(&text, ": [%s]%s%s", section, key ? " " : "", key ? key : "");
+	buffer_format(&text, ": %s", why);
 	*error = text_copy(buffer_view(&text));
 	buffer_free(&text);
 }
@@ -48,14 +50,6 @@ static void describe_bad_value(struct reader *r, const struct conf_row *row, con
 	fail(&r->error, r->file, r->line, row->section, row->key, buffer_string(&text));
 	buffer_free(&text);
 	buffer_free(&bounds);
-}
-
-static bool is_section(const char *name)
-{
-	for (size_t i = 0; conf_sections[i]; i++)
-		if (strcmp(conf_sections[i], name) == 0)
-			return true;
-	return false;
 }
 
 static bool own_section(const struct reader *r, const char *name)
@@ -113,14 +107,6 @@ static void describe_unknown_key(struct reader *r, const char *section, const ch
 	buffer_free(&text);
 }
 
-static bool has_control(const char *value)
-{
-	for (; *value; value++)
-		if ((unsigned char)*value < 0x20 || *value == 0x7f)
-			return true;
-	return false;
-}
-
 static void take_setting(struct reader *r, const struct conf_row *row, const char *value)
 {
 	int *seen = &r->seen[row - r->rows];
@@ -132,7 +118,7 @@ static void take_setting(struct reader *r, const struct conf_row *row, const cha
 		return;
 	}
 	*seen = r->line;
-	const char *why = has_control(value) ? "holds a control character" : conf_value_set(row, r->conf, value);
+	const char *why = conf_value_set(row, r->conf, value);
 	if (why)
 		describe_bad_value(r, row, value, why);
 }
@@ -140,59 +126,88 @@ static void take_setting(struct reader *r, const struct conf_row *row, const cha
 static int handle(void *user, const char *section, const char *key, const char *value)
 {
 	struct reader *r = user;
-	const struct conf_row *row;
+	const struct conf_row *row = find_row(r, section, key);
 
-	if (r->error)
-		return 1;
-	if (!is_section(section))
-		fail(&r->error, r->file, r->line, section, NULL, "there is no such section");
-	else if (own_section(r, section)) {
-		row = find_row(r, section, key);
-		if (row)
-			take_setting(r, row, value ? value : "");
-		else
-			describe_unknown_key(r, section, key);
-	}
-	return 1;
+	if (row)
+		take_setting(r, row, value);
+	else if (!*section)
+		fail(&r->error, r->file, r->line, NULL, NULL, "a setting stands before the first [section]");
+	else if (own_section(r, section))
+		describe_unknown_key(r, section, key);
+	return !r->error;
 }
 
-static char *next_line(char *line, int size, void *user)
+/* inih would pass an unknown section without settings, and what stands behind the bracket. */
+static const char *check_header(struct text line)
+{
+	struct text name = {0};
+	line = text_trim(line);
+	if (!text_starts(line, TEXT("[")))
+		return NULL;
+	line = text_from(line, 1);
+	if (text_find(line, ']') != line.len - 1)
+		return "a section's line ends with its ]";
+	text_take(&line, ']', &name);
+	for (size_t i = 0; conf_sections[i]; i++)
+		if (text_equal(name, text_of(conf_sections[i])))
+			return NULL;
+	return "there is no such section";
+}
+
+static const char *check_line(struct text line)
+{
+	for (size_t i = 0; i < line.len; i++)
+		if (((unsigned char)line.ptr[i] < 0x20 && line.ptr[i] != '\t') || line.ptr[i] == 0x7f)
+			return "the line holds a control character";
+	return check_header(line);
+}
+
+/* For inih, as fgets(3): it is told of no line that is cut or holds a NUL. */
+static char *next_line(char *out, int size, void *user)
 {
 	struct reader *r = user;
-	if (r->error || !fgets(line, size, r->stream))
-		return NULL;
+	int len = 0, c;
+
 	r->line++;
-	size_t len = strlen(line);
-	if (len + 1 == (size_t)size && line[len - 1] != '\n' && !feof(r->stream)) {
-		struct buffer text = {0};
-		buffer_format(&text, "%s:%d: the line is longer than %d bytes", r->file, r->line, size - 2);
-		r->error = text_copy(buffer_view(&text));
-		buffer_free(&text);
-		return NULL;
-	}
-	return line;
+	while ((c = getc(r->stream)) != EOF && c != '\n' && len < size - 1)
+		out[len++] = (char)c;
+	out[len] = '\0';
+	const char *why = ferror(r->stream) ? strerror(errno) : NULL;
+	if (!why && c != EOF && c != '\n')
+		why = "the line is too long";
+	if (len && out[len - 1] == '\r')
+		len--;
+	if (!why)
+		why = check_line(text_at(out, (size_t)len));
+	if (why)
+		fail(&r->error, r->file, r->line, NULL, NULL, why);
+	return why || (c == EOF && !len) ? NULL : out;
+}
+
+/* Debian's inih has its settings in variables: here a value is all that stands behind "=". */
+static int parse(struct reader *r)
+{
+	ini_allow_inline_comments = false;
+	ini_allow_multiline = false;
+	ini_stop_on_first_error = true;
+	ini_max_line = CONF_MAX_LINE + 2;
+	return ini_parse_stream(next_line, r, handle, r);
 }
 
 static int read_file(struct reader *r, char **error)
 {
-	struct buffer text = {0};
 	r->stream = fopen(r->file, "re");
 	if (!r->stream) {
-		buffer_format(&text, "%s: %s", r->file, strerror(errno));
-		*error = text_copy(buffer_view(&text));
-		buffer_free(&text);
+		fail(error, r->file, 0, NULL, NULL, strerror(errno));
 		return -1;
 	}
 	r->line = 0;
 	r->error = NULL;
 	memset(r->seen, 0, r->count * sizeof *r->seen);
-	int line = ini_parse_stream(next_line, r, handle, r);
+	int line = parse(r);
 	fclose(r->stream);
-	if (!r->error && line > 0) {
-		buffer_format(&text, "%s:%d: neither [section] nor key = value", r->file, line);
-		r->error = text_copy(buffer_view(&text));
-		buffer_free(&text);
-	}
+	if (line > 0)
+		fail(&r->error, r->file, line, NULL, NULL, "neither [section] nor key = value");
 	*error = r->error;
 	return r->error ? -1 : 0;
 }
@@ -200,6 +215,11 @@ static int read_file(struct reader *r, char **error)
 static int is_conf_file(const struct dirent *entry)
 {
 	return entry->d_name[0] != '.' && text_ends(text_of(entry->d_name), TEXT(".conf"));
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
 /* conf.d beside FILE; a missing folder is an empty one. */
@@ -211,7 +231,11 @@ static int read_folder(struct reader *r, const char *file, char **error)
 
 	buffer_text(&folder, text_head(text_of(file), text_rfind(text_of(file), '/') + 1));
 	buffer_text(&folder, TEXT("conf.d"));
-	int count = scandir(buffer_string(&folder), &entries, is_conf_file, alphasort);
+	int count = scandir(buffer_string(&folder), &entries, is_conf_file, by_bytes);
+	if (count < 0 && errno != ENOENT) {
+		fail(error, buffer_string(&folder), 0, NULL, NULL, strerror(errno));
+		status = -1;
+	}
 	for (int i = 0; i < count; i++) {
 		path.len = 0;
 		buffer_format(&path, "%s/%s", buffer_string(&folder), entries[i]->d_name);
@@ -226,13 +250,19 @@ static int read_folder(struct reader *r, const char *file, char **error)
 	return status;
 }
 
-static int check_required(const struct reader *r, const char *file, bool *given, char **error)
+/* Required settings are strings: one that is still NULL was not given. */
+static int check_required(const struct reader *r, const char *file, char **error)
 {
-	for (size_t i = 0; i < r->count; i++)
-		if (!r->rows[i].standard && !given[i]) {
-			fail(error, file, 0, r->rows[i].section, r->rows[i].key, "is missing; add it");
-			return -1;
-		}
+	for (size_t i = 0; i < r->count; i++) {
+		const struct conf_row *row = &r->rows[i];
+		if (row->standard || *(char **)(void *)(r->conf + row->offset))
+			continue;
+		struct buffer text = {0};
+		buffer_format(&text, "is missing; add \"%s = ...\" below [%s]", row->key, row->section);
+		fail(error, file, 0, row->section, row->key, buffer_string(&text));
+		buffer_free(&text);
+		return -1;
+	}
 	return 0;
 }
 
@@ -243,17 +273,9 @@ static void set_defaults(const struct conf_row *rows, size_t count, void *conf)
 			abort(); /* the table contradicts itself */
 }
 
-/* Required settings are strings: one that is still NULL was not given. */
-static void find_given(const struct reader *r, bool *given)
-{
-	for (size_t i = 0; i < r->count; i++)
-		given[i] = !conf_value_is_string(&r->rows[i]) || *(char **)(void *)(r->conf + r->rows[i].offset);
-}
-
 int conf_load(const char *file, const struct conf_row *rows, size_t count, void *conf, char **error)
 {
 	struct reader r = {.file = file, .rows = rows, .count = count, .conf = conf};
-	bool *given = memory_zero(count, sizeof *given);
 	int status;
 
 	*error = NULL;
@@ -262,10 +284,8 @@ int conf_load(const char *file, const struct conf_row *rows, size_t count, void 
 	status = read_file(&r, error);
 	if (status == 0)
 		status = read_folder(&r, file, error);
-	find_given(&r, given);
 	if (status == 0)
-		status = check_required(&r, file, given, error);
-	free(given);
+		status = check_required(&r, file, error);
 	free(r.seen);
 	return status;
 }
@@ -307,37 +327,5 @@ void conf_take(const struct conf_row *rows, size_t count, void *now, void *next)
 		memcpy(kept, old, size);
 		memcpy(old, fresh, size);
 		memcpy(fresh, kept, size);
-	}
-}
-
-static void print_section(FILE *out, const struct conf_row *row, const char **section)
-{
-	if (*section && strcmp(*section, row->section) == 0)
-		return;
-	fprintf(out, "%s[%s]\n", *section ? "\n" : "", row->section);
-	*section = row->section;
-}
-
-void conf_print(FILE *out, const struct conf_row *rows, size_t count, const void *conf, bool changed_only)
-{
-	const char *section = NULL;
-	for (size_t i = 0; i < count; i++) {
-		struct buffer value = {0};
-		if (changed_only && conf_value_is_standard(&rows[i], conf))
-			continue;
-		print_section(out, &rows[i], &section);
-		conf_value_print(&rows[i], conf, &value);
-		fprintf(out, "%s = %s\n", rows[i].key, buffer_string(&value));
-		buffer_free(&value);
-	}
-}
-
-void conf_sample(FILE *out, const struct conf_row *rows, size_t count)
-{
-	const char *section = NULL;
-	for (size_t i = 0; i < count; i++) {
-		print_section(out, &rows[i], &section);
-		fprintf(out, "# %s\n%s%s = %s\n", rows[i].help, rows[i].standard ? "#" : "", rows[i].key,
-			rows[i].standard ? rows[i].standard : "");
 	}
 }

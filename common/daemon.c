@@ -44,6 +44,8 @@ static void print_help(FILE *out)
 		     "  -t          test the configuration and exit: 0 or 78\n"
 		     "  -n          print the settings that differ from the defaults\n"
 		     "  --sample    print every setting with its default and a sentence about it\n"
+		     "  --manual SECTION\n"
+		     "              print the section as waybill.conf(5) has it\n"
 		     "  -v          log at debug level\n"
 		     "  --help, --version\n");
 	if (p->usage)
@@ -86,6 +88,11 @@ static int common_option(int argc, char **argv, enum mode *mode)
 	const char *word = argv[0];
 	if (strcmp(word, "-c") == 0 && argc > 1) {
 		life.file = argv[1];
+		return 2;
+	}
+	if (strcmp(word, "--manual") == 0 && argc > 1) {
+		conf_manual(stdout, life.program->rows, life.program->row_count, argv[1]);
+		*mode = MODE_DONE;
 		return 2;
 	}
 	if (strcmp(word, "-t") == 0)
