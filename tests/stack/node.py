@@ -70,7 +70,8 @@ class Node:
             "policyd": {"listen": f"unix:{self.sockets}/policyd"},
             "milter": {"listen": f"unix:{self.sockets}/milter", "seal_key": seal_key},
             "bouncer": {"log": self.postfix.maillog, "postgres": postgres.conninfo("waybill_bouncer")},
-            "webhookd": {"postgres": postgres.conninfo("waybill_webhookd"), "seal_key": webhook_key},
+            "webhookd": {"postgres": postgres.conninfo("waybill_webhookd"), "webhook_key": webhook_key,
+                         "ports": self.stack.receiver.port, "allow_networks": "127.0.0.0/8", "ca_file": self.stack.tls.ca},
             "directory": {"postgres": postgres.conninfo("waybill_follow")},
             "ctl": {"postgres": postgres.conninfo("postgres"), "seal_key": seal_key, "webhook_key": webhook_key},
         }
