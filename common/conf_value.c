@@ -100,11 +100,11 @@ const char *conf_value_set(const struct conf_row *row, char *conf, const char *v
 /* The largest count of SUFFIXES that says NUMBER exactly: 300000 ms is "5min". */
 static void print_number(const struct suffix *suffixes, int64_t number, struct buffer *out)
 {
-	const struct suffix *best = NULL;
+	const struct suffix *best = &suffixes[0];
 	for (const struct suffix *s = suffixes; s->name; s++)
-		if (number % s->factor == 0 && (!best || s->factor > best->factor))
+		if (number % s->factor == 0 && s->factor > best->factor)
 			best = s;
-	buffer_format(out, "%lld%s", (long long)(number / best->factor), best->name);
+	buffer_format(out, "%lld%s", (long long)(number / best->factor), number ? best->name : "");
 }
 
 void conf_value_print(const struct conf_row *row, const char *conf, struct buffer *out)
@@ -140,17 +140,24 @@ bool conf_value_same(const struct conf_row *row, const void *a, const void *b)
 
 bool conf_value_is_standard(const struct conf_row *row, const void *conf)
 {
-	struct buffer value = {0};
-	int64_t number = 0;
-	bool same;
-	conf_value_print(row, conf, &value);
+	union {
+		char *string;
+		int64_t number;
+	} scratch = {0};
+	struct conf_row alone = *row;
+	struct buffer value = {0}, standard = {0};
+
 	if (!row->standard)
-		same = false;
-	else if (suffixes_of(row->type) != plain && !parse_number(row, row->standard, &number))
-		same = number == *(const int64_t *)(const void *)((const char *)conf + row->offset);
-	else
-		same = text_equal(buffer_view(&value), text_of(row->standard));
+		return false;
+	alone.offset = 0;
+	conf_value_set(&alone, (char *)&scratch, row->standard);
+	conf_value_print(&alone, (char *)&scratch, &standard);
+	conf_value_print(row, conf, &value);
+	bool same = text_equal(buffer_view(&value), buffer_view(&standard));
+	if (conf_value_is_string(row))
+		free(scratch.string);
 	buffer_free(&value);
+	buffer_free(&standard);
 	return same;
 }
 

@@ -10,8 +10,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <systemd/sd-daemon.h>
@@ -60,8 +62,9 @@ static void print_help(FILE *out)
 
 static int usage_error(const char *what)
 {
-	fprintf(stderr, "waybill-%s: unknown option or operand \"%s\"; see waybill-%s --help\n", life.program->name,
-		what, life.program->name);
+	const char *why = strcmp(what, "-c") == 0 ? "a file is missing behind" : "unknown option or operand";
+	fprintf(stderr, "waybill-%s: %s \"%s\"; see waybill-%s --help\n", life.program->name, why, what,
+		life.program->name);
 	return -1;
 }
 
@@ -86,7 +89,7 @@ static void print_sample(FILE *out)
 static int common_option(int argc, char **argv, enum mode *mode)
 {
 	const char *word = argv[0];
-	if (strcmp(word, "-c") == 0 && argc > 1) {
+	if (strcmp(word, "-c") == 0 && argc > 1 && *argv[1]) {
 		life.file = argv[1];
 		return 2;
 	}
@@ -153,11 +156,17 @@ static int load_first(void)
 	return -1;
 }
 
-static void open_log(void)
+static enum log_level wanted_level(void)
 {
-	const struct daemon_settings *common = settings();
-	log_open(life.program->name, (enum log_target)common->log_target,
-		 life.verbose ? LOG_LEVEL_DEBUG : (enum log_level)common->log_level);
+	return life.verbose ? LOG_LEVEL_DEBUG : (enum log_level)settings()->log_level;
+}
+
+/* systemd wants the time with it (sd_notify(3)). */
+static void notify_reloading(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 }
 
 int daemon_reload(void)
@@ -166,7 +175,7 @@ int daemon_reload(void)
 	void *next = memory_zero(1, p->conf_size);
 	char *error, *restart;
 
-	sd_notify(0, "RELOADING=1");
+	notify_reloading();
 	int status = load(next, &error);
 	if (status != 0) {
 		log_error("reload: %s; the old configuration stays in force", error);
@@ -177,7 +186,7 @@ int daemon_reload(void)
 			log_warning("reload: %s: changed, but a restart is needed to take it", restart);
 		free(restart);
 		conf_take(p->rows, p->row_count, p->conf, next);
-		open_log();
+		log_set_level(wanted_level());
 		if (p->reloaded)
 			p->reloaded();
 		log_info("reload: the configuration was read again");
@@ -214,8 +223,12 @@ static int no_account(const char *kind, const char *name)
 static int change_account(void)
 {
 	const struct daemon_settings *common = settings();
-	if (!common->user || geteuid() != 0)
+	if (geteuid() != 0)
 		return 0;
+	if (!common->user) {
+		log_warning("runs as root; name an account in [common] user");
+		return 0;
+	}
 	const struct passwd *user = getpwnam(common->user);
 	if (!user)
 		return no_account("user", common->user);
@@ -255,12 +268,17 @@ int daemon_signal_fd(void)
 int daemon_take_signal(void)
 {
 	struct signalfd_siginfo info;
-	return read(life.signal_fd, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+	if (read(life.signal_fd, &info, sizeof info) != sizeof info)
+		return 0;
+	if (info.ssi_signo != SIGHUP)
+		sd_notify(0, "STOPPING=1");
+	return (int)info.ssi_signo;
 }
 
 int daemon_inherited_socket(void)
 {
-	return sd_listen_fds(0) > 0 ? SD_LISTEN_FDS_START : -1;
+	bool ours = sd_listen_fds(0) > 0 && sd_is_socket(SD_LISTEN_FDS_START, AF_UNSPEC, SOCK_STREAM, 1) > 0;
+	return ours ? SD_LISTEN_FDS_START : -1;
 }
 
 void daemon_ready(void)
@@ -274,13 +292,14 @@ static int serve(void)
 	const struct daemon_program *p = life.program;
 	int status;
 
-	open_log();
+	log_open(p->name, (enum log_target)settings()->log_target, wanted_level());
 	umask(027);
+	forbid_core_dumps();
 	watch_signals();
 	status = p->prepare ? p->prepare() : 0;
 	if (status == 0)
 		status = change_account();
-	forbid_core_dumps(); /* setuid() has set the flag back */
+	forbid_core_dumps(); /* setuid() sets the flag anew */
 	if (status == 0)
 		status = p->run();
 	sd_notify(0, "STOPPING=1");

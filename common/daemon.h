@@ -22,37 +22,21 @@ struct daemon_settings {
 };
 
 /* The rows of section [common], to stand first in a daemon's table; STRUCT begins with struct daemon_settings common. */
-#define DAEMON_ROWS(STRUCT)                                                                               \
-	{"common",    "user",                                                                             \
-	 CONF_STRING, offsetof(STRUCT, common.user),                                                      \
-	 "",          0,                                                                                  \
-	 0,           NULL,                                                                               \
-	 false,       "The account that the daemons change to when started as root."},                    \
-		{"common",    "group",                                                                    \
-		 CONF_STRING, offsetof(STRUCT, common.group),                                             \
-		 "",          0,                                                                          \
-		 0,           NULL,                                                                       \
-		 false,       "The group that the daemons change to; default: the account's own."},       \
-		{"common",  "log",                                                                        \
-		 CONF_ENUM, offsetof(STRUCT, common.log_target),                                          \
-		 "stderr",  0,                                                                            \
-		 0,         log_target_names,                                                             \
-		 false,     "Where log lines go: stderr or syslog (facility mail)."},                     \
-		{"common",  "log_level",                                                                  \
-		 CONF_ENUM, offsetof(STRUCT, common.log_level),                                           \
-		 "info",    0,                                                                            \
-		 0,         log_level_names,                                                              \
-		 true,      "The least important lines that are logged: error, warning, info or debug."}, \
-		{"common",    "node",                                                                     \
-		 CONF_STRING, offsetof(STRUCT, common.node),                                              \
-		 "",          0,                                                                          \
-		 0,           NULL,                                                                       \
-		 false,       "This host's name in counters, events and logs; default: the host name."},  \
-	{                                                                                                 \
-		"common", "directory", CONF_PATH, offsetof(STRUCT, common.directory),                     \
-			"/var/lib/waybill/directory.mdb", 0, 0, NULL, false,                              \
-			"The directory snapshot, kept by waybill directory follow."                       \
-	}
+/* clang-format off */
+#define DAEMON_ROWS(STRUCT)                                                                                            \
+	{"common", "user", CONF_STRING, offsetof(STRUCT, common.user), "", 0, 0, NULL, false,                          \
+	 "The account that the daemons change to when started as root."},                                             \
+	{"common", "group", CONF_STRING, offsetof(STRUCT, common.group), "", 0, 0, NULL, false,                        \
+	 "The group that goes with user; when empty, the account's own."},                                            \
+	{"common", "log", CONF_ENUM, offsetof(STRUCT, common.log_target), "stderr", 0, 0, log_target_names, false,     \
+	 "Where log lines go: stderr or syslog (facility mail)."},                                                    \
+	{"common", "log_level", CONF_ENUM, offsetof(STRUCT, common.log_level), "info", 0, 0, log_level_names, true,    \
+	 "The least important lines that are logged: error, warning, info or debug."},                                \
+	{"common", "node", CONF_STRING, offsetof(STRUCT, common.node), "", 0, 0, NULL, false,                          \
+	 "This host's name in counters, events and logs; when empty, the host name."},                                \
+	{"common", "directory", CONF_PATH, offsetof(STRUCT, common.directory), "/var/lib/waybill/directory.mdb", 0, 0, \
+	 NULL, false, "The directory snapshot, kept by waybill directory follow."}
+/* clang-format on */
 
 struct daemon_program {
 	const char *name;    /* "policyd": logs and section; the program is waybill-policyd */
@@ -82,11 +66,12 @@ int daemon_main(int argc, char **argv, const struct daemon_program *program);
 void daemon_ready(void);
 /* Reads the configuration again: 0, or -1 and the old one stays, the reason logged. Called from run()'s own thread. */
 int daemon_reload(void);
-/* Must the loop end, has a reload been asked for? Set by TERM and INT, by HUP. daemon_signal_fd() is a readable
- * descriptor when one of them arrived; daemon_take_signal() returns the next signal number, 0 when there is none. */
+/* Must the loop end (TERM, INT), has a reload been asked for (HUP)? daemon_signal_fd() is readable when one of them
+ * arrived; daemon_take_signal() returns the next one's number without waiting, 0 when there is none. The three are
+ * blocked: a child process would inherit that, so unblock them before exec(). */
 int daemon_signal_fd(void);
 int daemon_take_signal(void);
-/* The listening socket that systemd handed over (sd_listen_fds(3)), or -1. */
+/* The listening stream socket that systemd handed over (sd_listen_fds(3)), or -1. */
 int daemon_inherited_socket(void);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,16 +27,33 @@ static struct {
 	bool journal; /* standard error is the journal's: it stamps the lines itself */
 } log_state = {.name = "waybill", .level = LOG_LEVEL_INFO};
 
+/* Is standard error the journal's stream? JOURNAL_STREAM alone does not say so: it outlives a redirection
+ * (systemd.exec(5)). */
+static bool is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+	if (!stream || sscanf(stream, "%llu:%llu", &device, &inode) != 2 || fstat(STDERR_FILENO, &st) != 0)
+		return false;
+	return st.st_dev == device && st.st_ino == inode;
+}
+
 void log_open(const char *name, enum log_target target, enum log_level level)
 {
 	log_state.name = name;
 	log_state.target = target;
 	log_state.level = level;
-	log_state.journal = getenv("JOURNAL_STREAM") != NULL;
+	log_state.journal = is_journal();
 	gethostname(log_state.host, sizeof log_state.host - 1);
 	snprintf(log_state.ident, sizeof log_state.ident, "waybill/%s", name);
 	if (target == LOG_TARGET_SYSLOG)
 		openlog(log_state.ident, LOG_PID | LOG_NDELAY, LOG_MAIL);
+}
+
+void log_set_level(enum log_level level)
+{
+	log_state.level = level;
 }
 
 /* One write() a line, so that lines of several threads and programs do not mix. */
@@ -57,16 +75,26 @@ static void write_stderr(enum log_level level, const char *message)
 		return; /* nobody is left to tell */
 }
 
+/* C0, DEL and, as UTF-8, C1 (U+0080 to U+009F), which terminals obey too. */
+static void replace_controls(char *message)
+{
+	for (unsigned char *c = (unsigned char *)message; *c; c++) {
+		if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
+			*c = c[1] = '?';
+		else if (*c < 0x20 || *c == 0x7f)
+			*c = '?';
+	}
+}
+
 static void log_message(enum log_level level, const char *format, va_list args)
 {
 	char message[LOG_LINE_MAX];
 
 	if (level > log_state.level)
 		return;
-	vsnprintf(message, sizeof message, format, args);
-	for (unsigned char *c = (unsigned char *)message; *c; c++)
-		if (*c < 0x20 || *c == 0x7f)
-			*c = '?';
+	if (vsnprintf(message, sizeof message, format, args) >= (int)sizeof message)
+		memcpy(message + sizeof message - 4, "...", 3);
+	replace_controls(message);
 	if (log_state.target == LOG_TARGET_SYSLOG)
 		syslog(priorities[level], "%s%s", prefixes[level], message);
 	else

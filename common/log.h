@@ -6,11 +6,16 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_MAX };
 enum log_target { LOG_TARGET_STDERR, LOG_TARGET_SYSLOG, LOG_TARGET_MAX };
-extern const char *const log_level_names[];  /* NULL-terminated: for configuration tables */
+extern const char *const log_level_names[]; /* NULL-terminated: for configuration tables */
 extern const char *const log_target_names[];
 
-/* NAME (kept, not copied) stands in front of each line as "waybill/NAME[pid]: ". */
+/* NAME (kept, not copied) stands in front of each line as "waybill/NAME[pid]: ", behind time and host as in Postfix's
+ * own log; on the journal, which stamps lines itself, the priority "<N>" does. Warnings and errors say so. Before this
+ * call lines go to standard error. Called once, before threads start. */
 void log_open(const char *name, enum log_target target, enum log_level level);
+/* The least important lines that are logged from now on; from any thread. */
+void log_set_level(enum log_level level);
+/* A line longer than 2,000 bytes is cut and ends in "...". */
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
