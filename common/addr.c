@@ -66,25 +66,39 @@ static const char *check_quoted(struct text local)
 	return "the quoted local part does not end";
 }
 
+/* RFC 1035 section 2.3.4. A label in UTF-8 has its limit as an A-label. */
+#define MAX_LABEL 63
+
 /* Is one label wrong? ASCII by letter-digit-hyphen rules; bytes beyond ASCII only where UTF8 may stand. */
 static const char *check_label(struct text label, bool utf8, size_t *at)
 {
+	bool ascii = true;
 	*at = 0;
 	if (!label.len)
 		return "an empty label";
-	if (label.len > 63 && !utf8)
-		return "a label longer than 63 characters";
 	for (; *at < label.len; ++*at) {
 		unsigned char c = (unsigned char)label.ptr[*at];
 		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 		if (!letter && c != '-' && !(utf8 && c >= 0x80))
 			return "a character that no host name has";
+		ascii = ascii && c < 0x80;
 	}
 	*at = 0;
+	if (ascii && label.len > MAX_LABEL)
+		return "a label longer than 63 characters";
 	if (label.ptr[0] == '-')
 		return "a label begins with a hyphen";
 	*at = label.len - 1;
 	return label.ptr[*at] == '-' ? "a label ends with a hyphen" : NULL;
+}
+
+/* 192.0.2.1 is no host name (RFC 1123 section 2.1, RFC 3696 section 2). */
+static const char *check_top(struct text label)
+{
+	for (size_t i = 0; i < label.len; i++)
+		if (label.ptr[i] < '0' || label.ptr[i] > '9')
+			return NULL;
+	return "the last label is a number";
 }
 
 static const char *check_domain(struct text domain, bool utf8, size_t *at)
@@ -106,20 +120,13 @@ static const char *check_domain(struct text domain, bool utf8, size_t *at)
 		}
 		labels++;
 	}
-	return labels < 2 ? "a domain needs at least two labels" : NULL;
+	*at = (size_t)(label.ptr - domain.ptr);
+	return labels < 2 ? "a domain needs at least two labels" : check_top(label);
 }
 
 const char *addr_domain_check(struct text t, size_t *at)
 {
-	const char *why = check_domain(t, false, at);
-	if (why)
-		return why;
-	struct text top = text_from(t, text_rfind(t, '.') + 1);
-	for (size_t i = 0; i < top.len; i++)
-		if (top.ptr[i] < '0' || top.ptr[i] > '9')
-			return NULL;
-	*at = (size_t)(top.ptr - t.ptr);
-	return "the last label is a number";
+	return check_domain(t, false, at);
 }
 
 /* Where the "@" that divides IN stands; SIZE_MAX when there is none outside quotes. */

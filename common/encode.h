@@ -7,7 +7,7 @@
 
 /* Standard alphabet, with padding. */
 void encode_base64(struct text in, struct buffer *out);
-/* NULL, or what is wrong; white space inside is skipped. */
+/* NULL, or what is wrong, OUT then holding what came before; white space is skipped, padding may be missing. */
 const char *encode_base64_decode(struct text in, struct buffer *out);
 /* RFC 4648 section 6 in lower case, without padding. */
 void encode_base32(struct text in, struct buffer *out);

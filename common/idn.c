@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include <idn2.h>
 
 #include "common/addr.h"
@@ -27,11 +25,13 @@ const char *idn_to_ascii(struct text domain, char *out, size_t size)
 {
 	char utf8[ADDR_MAX_DOMAIN * 4 + 1], *ascii = NULL;
 
+	if (text_find(domain, '\0') != SIZE_MAX)
+		return "a NUL in the domain";
 	if (is_ascii(domain))
 		return lower_ascii(domain, out, size);
-	if (memchr(domain.ptr, '\0', domain.len) || !text_put(domain, utf8, sizeof utf8))
-		return "the domain is too long or holds a NUL";
-	int status = idn2_to_ascii_8z(utf8, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+	if (!text_put(domain, utf8, sizeof utf8))
+		return "the domain is too long";
+	int status = idn2_to_ascii_8z(utf8, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL | IDN2_USE_STD3_ASCII_RULES);
 	if (status != IDN2_OK)
 		return idn2_strerror(status);
 	const char *why = lower_ascii(text_of(ascii), out, size);

@@ -43,15 +43,15 @@ static const char *parse_group(struct text t, uint8_t out[2])
 	return NULL;
 }
 
-/* Groups separated by single colons, the last one perhaps in IPv4 form; *LEN bytes. */
-static const char *parse_groups(struct text t, uint8_t out[16], size_t *len)
+/* Groups separated by single colons; where V4_LAST, the last one perhaps in IPv4 form. *LEN bytes. */
+static const char *parse_groups(struct text t, bool v4_last, uint8_t out[16], size_t *len)
 {
 	struct text group;
 	*len = 0;
 	if (!t.len)
 		return NULL;
 	while (text_take(&t, ':', &group)) {
-		bool dotted = !t.ptr && text_find(group, '.') != SIZE_MAX;
+		bool dotted = v4_last && !t.ptr && text_find(group, '.') != SIZE_MAX;
 		size_t size = dotted ? 4 : 2;
 		if (*len + size > 16)
 			return "not an IPv6 address";
@@ -67,10 +67,10 @@ static const char *parse_v6(struct text t, uint8_t out[16])
 {
 	uint8_t head[16], tail[16];
 	size_t head_len, tail_len = 0, gap = text_search(t, TEXT("::"));
-	const char *why = parse_groups(text_head(t, gap), head, &head_len);
+	const char *why = parse_groups(text_head(t, gap), gap == SIZE_MAX, head, &head_len);
 
 	if (!why && gap != SIZE_MAX)
-		why = parse_groups(text_from(t, gap + 2), tail, &tail_len);
+		why = parse_groups(text_from(t, gap + 2), true, tail, &tail_len);
 	if (why)
 		return why;
 	if (gap == SIZE_MAX ? head_len != 16 : head_len + tail_len > 14)

@@ -14,7 +14,7 @@ struct network {
 /* "192.0.2.7", "192.0.2.0/24", "2001:db8::/32", "::ffff:192.0.2.7". NULL, or what is wrong. Bits behind the prefix
  * must be zero. */
 const char *network_parse(struct text t, struct network *out);
-/* Is ADDRESS (its prefix does not matter) inside NET? */
+/* Is ADDRESS (its prefix does not matter) inside NET? ::/0 holds the IPv4 addresses too. */
 bool network_contains(const struct network *net, const struct network *address);
 /* The network of ADDRESS that stands for one source: its /24 (IPv4) or /48 (IPv6). */
 struct network network_of_source(const struct network *address);

@@ -68,8 +68,6 @@ static void keep_error(struct pg *pg, const char *sqlstate, const char *message)
 static bool is_passing(const char *sqlstate)
 {
 	static const char *const passing[] = {"08", "40", "53", "57", "58", "55P03", "25006"};
-	if (!*sqlstate)
-		return true; /* no answer at all: the connection broke */
 	for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
 		if (strncmp(sqlstate, passing[i], strlen(passing[i])) == 0)
 			return true;
@@ -84,8 +82,10 @@ static void ignore_notice(void *context, const PGresult *result)
 
 static enum pg_status connect_now(struct pg *pg)
 {
-	const char *keys[] = {"dbname", "fallback_application_name", "connect_timeout", NULL};
-	const char *values[] = {pg->conninfo, pg->application, "10", NULL};
+	/* What stands before dbname, a conninfo string may override. A server that vanished is noticed in 30 s. */
+	const char *keys[] = {"connect_timeout",           "keepalives_idle", "tcp_user_timeout",
+			      "fallback_application_name", "dbname",          NULL};
+	const char *values[] = {"10", "30", "30000", pg->application, pg->conninfo, NULL};
 
 	if (pg->connection && PQstatus(pg->connection) == CONNECTION_OK)
 		return PG_OK;
@@ -107,8 +107,14 @@ static enum pg_status judge(struct pg *pg, PGresult *result)
 		return PG_OK;
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-	keep_error(pg, sqlstate ? sqlstate : "", message ? message : PQerrorMessage(pg->connection));
-	if (PQstatus(pg->connection) != CONNECTION_OK)
+	bool broken = PQstatus(pg->connection) != CONNECTION_OK;
+	/* Without a server's answer libpq names no SQLSTATE: connection_failure, or an error of the caller's. */
+	keep_error(pg,
+		   sqlstate ? sqlstate
+		   : broken ? "08006"
+			    : "XX000",
+		   message ? message : PQerrorMessage(pg->connection));
+	if (broken)
 		pg_disconnect(pg);
 	return is_passing(pg->sqlstate) ? PG_RETRY : PG_FAILED;
 }

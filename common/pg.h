@@ -15,7 +15,7 @@ void pg_free(struct pg **pg);
 
 enum pg_status {
 	PG_OK,
-	PG_RETRY,  /* away, overloaded, full, deadlock: the same statement may succeed later (class 08, 40, 53, 57, 58, 55P03) */
+	PG_RETRY, /* away, overloaded, full, deadlock: the same statement may succeed later (class 08, 40, 53, 57, 58, 55P03) */
 	PG_FAILED, /* the statement is wrong, or the data is */
 	PG_STATUS_MAX
 };
@@ -25,7 +25,8 @@ const char *pg_error(const struct pg *pg);
 
 /* Connects if need be, runs one statement with text parameters (NULL is SQL's NULL), $1 … $N. *RESULT may be NULL when
  * nobody wants it. After PG_RETRY the connection may be closed; the next call opens it again. */
-enum pg_status pg_query(struct pg *pg, const char *sql, const char *const *params, size_t count, struct pg_result **result);
+enum pg_status pg_query(struct pg *pg, const char *sql, const char *const *params, size_t count,
+			struct pg_result **result);
 /* Several statements without parameters, as psql would run a file. */
 enum pg_status pg_script(struct pg *pg, const char *sql);
 /* The socket, for LISTEN; -1 when not connected. pg_notified() reads and drops what arrived: was there any? */

@@ -97,6 +97,8 @@ static const char *check_file(int fd)
 		return "not a regular file";
 	if (st.st_mode & (S_IRWXO | S_IWGRP))
 		return "others may read it or its group may write it; chmod 640 it";
+	if (st.st_mode & S_IRGRP && st.st_uid != 0)
+		return "its group may read it, which is fine only for root's files; chmod 600 it";
 	return NULL;
 }
 
@@ -110,6 +112,8 @@ struct seal *seal_open(const char *path, char **error)
 
 	if (!why && len < 0)
 		why = strerror(errno);
+	if (len == sizeof file)
+		why = "too long for a key file";
 	if (!why) {
 		seal = memory_zero(1, sizeof *seal);
 		why = add_keys(seal, text_at(file, (size_t)len));
@@ -164,6 +168,8 @@ int seal_secret(const struct seal *seal, struct text secret, struct text associa
 	EVP_CIPHER_CTX *aes = EVP_CIPHER_CTX_new();
 	int len = 0, rest = 0;
 
+	if (secret.len > INT32_MAX - SEAL_OVERHEAD || associated.len > INT32_MAX)
+		abort();
 	digest_random(nonce, sizeof nonce);
 	bool ok = aes && EVP_EncryptInit_ex(aes, EVP_aes_256_gcm(), NULL, key->bytes, nonce) == 1 &&
 		  EVP_EncryptUpdate(aes, NULL, &len, (const unsigned char *)associated.ptr, (int)associated.len) == 1 &&

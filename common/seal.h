@@ -4,13 +4,14 @@
 /* Secrets at rest: AES-256-GCM (NIST SP 800-38D) under a key file. A sealed secret is
  *	version (1 byte, 1) | key id (4 bytes) | nonce (12 random bytes) | ciphertext | tag (16 bytes)
  * where the key id is the head of SHA-256(key), so that "this was sealed under another key" can be told from damage.
- * A key file holds lines of 64 hex digits: the first seals, all open (for rotation); '#' begins a comment. */
+ * A key file holds lines of 64 hex digits: the first seals, all open (for rotation); '#' begins a comment line. No
+ * others may read it; its group may when it is root's. */
 
 #include "common/text.h"
 
 struct seal;
 
-/* Reads the key file; NULL and one line in *ERROR (free it) on failure, a file that others can read included. */
+/* Reads the key file; NULL and one line in *ERROR (free it), "PATH: what is wrong", on failure. */
 struct seal *seal_open(const char *path, char **error);
 /* Wipes the keys. */
 void seal_close(struct seal **seal);
