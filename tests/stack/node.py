@@ -17,7 +17,7 @@ DAEMONS = {"follow": ("waybill", "directory", "follow"), "policyd": ("waybill-po
 # The account they change to. Debian has it on every machine, and no file of the system belongs to it.
 ACCOUNT = "nobody"
 SANITIZER = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error: ")
-SANITIZER_OPTIONS = {"ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_stack_use_after_return=1",
+SANITIZER_OPTIONS = {"ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_stack_use_after_return=1:detect_leaks=0",
                      "UBSAN_OPTIONS": "print_stacktrace=1", "TSAN_OPTIONS": "exitcode=99"}
 
 
@@ -67,12 +67,12 @@ class Node:
         return {
             "common": {"user": ACCOUNT, "node": self.name, "directory": self.state / "directory.mdb"},
             "redis": {"socket": self.stack.redis.socket},
-            "policyd": {"listen": f"unix:{self.sockets}/policyd"},
-            "milter": {"listen": f"unix:{self.sockets}/milter", "seal_key": seal_key},
+            "policyd": {"listen": f"unix:{self.sockets}/policyd", "socket_group": "postfix"},
+            "milter": {"listen": f"unix:{self.sockets}/milter", "socket_group": "postfix", "seal_key": seal_key},
             "bouncer": {"log": self.postfix.maillog, "postgres": postgres.conninfo("waybill_bouncer")},
             "webhookd": {"postgres": postgres.conninfo("waybill_webhookd"), "webhook_key": webhook_key,
                          "ports": self.stack.receiver.port, "allow_networks": "127.0.0.0/8", "ca_file": self.stack.tls.ca},
-            "directory": {"postgres": postgres.conninfo("waybill_follow")},
+            "directory": {"postgres": postgres.conninfo("waybill_follow"), "poll": "100ms"},
             "ctl": {"postgres": postgres.conninfo("postgres"), "seal_key": seal_key, "webhook_key": webhook_key},
         }
 

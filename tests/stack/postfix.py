@@ -5,11 +5,13 @@ way a real installation reaches them. Mail is routed by MX records of the stack'
 port.
 """
 
+import os
 import pathlib
 import re
 import shutil
 import signal
 import subprocess
+import time
 
 from .errors import StackError, tail
 from .ports import HOST, free_port
@@ -37,6 +39,7 @@ class Postfix:
         shutil.chown(self.data, "postfix")
         (self.etc / "master.cf").write_text(self._master_cf())
         (self.etc / "main.cf").write_text(self._main_cf())
+        self._settle()
         (self.queue / "etc").mkdir(exist_ok=True)
         (self.queue / "etc" / "resolv.conf").write_text(f"nameserver {self.dns.address}\n")
         for name in ("services", "hosts", "nsswitch.conf"):
@@ -67,7 +70,12 @@ class Postfix:
         """Changes main.cf while it runs, as postconf -e does."""
         words = [f"{name} = {value}" for name, value in parameters.items()]
         subprocess.run(["postconf", "-c", self.etc, "-e", *words], check=True)
+        self._settle()
         self.reload()
+
+    def _settle(self):
+        """Postfix reads a main.cf of this second again and again until it has stood for one: make it older."""
+        os.utime(self.etc / "main.cf", times=(time.time() - 60,) * 2)
 
     def _postfix(self, command):
         with open(self.start_log, "ab") as output:

@@ -38,7 +38,7 @@ class Receiver:
 
     def url(self, path):
         """The endpoint's URL; PATH begins with a slash."""
-        return f"https://localhost:{self.port}{path}"
+        return f"https://{HOST}:{self.port}{path}"
 
     def secret(self, path, *secrets):
         """PATH is signed with any of these secrets."""

@@ -70,7 +70,12 @@ class Stack:
     def start_waybill(self):
         """Schema, keys, daemons: what an administrator does on the first day."""
         self.node.waybill("db", "migrate")
+        self.node.waybill("seal", "init")
         self.node.start()
+
+    def leave(self):
+        """The stack outlives this process; what stands in its ledger can be stopped by another."""
+        self.guard.dismiss()
 
     def stop(self):
         """Stops everything, in the reverse order."""

@@ -45,9 +45,9 @@ class Dns:
         pieces = " ".join(f'"{value[at:at + 255]}"' for at in range(0, len(value), 255))
         self.add(f"{name.rstrip('.')}. 60 IN TXT {pieces}")
 
-    def query(self, name, kind):
+    def query(self, name, kind, timeout=2):
         """The answers to a question, as texts."""
-        answer = dns.query.udp_with_fallback(dns.message.make_query(name, kind), self.address, timeout=2)[0]
+        answer = dns.query.udp_with_fallback(dns.message.make_query(name, kind), self.address, timeout=timeout)[0]
         return [item.to_text() for record in answer.answer for item in record]
 
     def lookup_txt(self, name, timeout=2):
@@ -58,7 +58,7 @@ class Dns:
 
     def _answers(self):
         try:
-            self.query("relay.test.", "A")
+            self.query("relay.test.", "A", timeout=0.1)
             return True
         except (dns.exception.DNSException, OSError):
             return False
