@@ -73,6 +73,15 @@ class Stack:
         self.node.waybill("seal", "init")
         self.node.start()
 
+    def add_node(self, name, settings=None):
+        """One more relay host, running; it shares Redis, Postgres, DNS and the sink with the others."""
+        node = Node(self, name, self.node.bin, settings=settings)
+        self.nodes.append(node)
+        node.prepare()
+        node.start_mail()
+        node.start()
+        return node
+
     def leave(self):
         """The stack outlives this process; what stands in its ledger can be stopped by another."""
         self.guard.dismiss()

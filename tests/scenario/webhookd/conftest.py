@@ -32,7 +32,7 @@ class Relay:
         self.postgres = Postgres(self.home, self.processes)
         self.tls = Tls(self.home / "tls")
         self.key = secrets.token_bytes(32)
-        self.servers, self.started, self.sequence = [], [], 0
+        self.servers, self.started, self.environment, self.sequence = [], [], {}, 0
 
     def start(self):
         self.tls.make()
@@ -136,10 +136,11 @@ class Relay:
         conf = self.configure(name, **settings)
         log = self.home / "log" / f"{name}.log"
         self.started.append(name)
-        self.processes.start(name, [self.bin / "waybill-webhookd", "-c", conf], log, env=SANITIZER)
+        before = self.log(name).count(": ready")
+        self.processes.start(name, [self.bin / "waybill-webhookd", "-c", conf], log,
+                             env={**SANITIZER, **self.environment})
         if wait:
-            before = log.read_text().count("serves") if log.exists() else 0
-            self.processes.ready(name, lambda: log.read_text().count("serves") >= max(1, before), log)
+            self.processes.ready(name, lambda: self.log(name).count(": ready") > before, log)
 
     def end(self, name="webhookd"):
         """Stops it as systemd would; it must end by itself, with nothing to complain about."""
@@ -166,6 +167,7 @@ def database(bin_dir):
 def relay(database):
     """The database, with the daemons of this test ended after it."""
     database.started.clear()
+    database.environment = {}
     yield database
     for name in set(database.started):
         if database.processes.pid(name):

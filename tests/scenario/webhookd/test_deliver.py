@@ -45,7 +45,7 @@ def test_signed_and_delivered(relay):
 
 
 @pytest.mark.parametrize("behaviour, status, error", [
-    ("status/500", 500, None), ("status/400", 400, None), ("status/304", 304, None),
+    ("status/500", 500, None), ("status/400", 400, None), ("status/301", 301, None),
     ("hang", None, "timed out|Timeout"), ("trickle", None, "timed out|Timeout"), ("headers", None, "longer than 16 KiB"),
     ("break", None, "transfer closed|unexpected eof|end of response"),
 ])
@@ -61,7 +61,7 @@ def test_failure_is_tried_again(relay, behaviour, status, error):
     if error:
         assert any(part.lower() in attempt["error"].lower() for part in error.split("|")), attempt["error"]
     else:
-        assert "\ufffd" in (attempt["answer"] or "\ufffd")  # what is not UTF-8 is kept readable
+        assert attempt["answer"] == f"status  \ufffd {status}"  # what Postgres or UTF-8 cannot hold is replaced
     # The second try carries the same body and id, and succeeds when the endpoint has recovered.
     server.answer["failing"] = "ok"
     relay.due_now(endpoint)

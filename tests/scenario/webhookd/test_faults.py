@@ -1,0 +1,147 @@
+"""At least once, whatever dies; and nobody waits for somebody else's endpoint."""
+
+import collections
+import signal
+import time
+
+
+def ids(server, name):
+    return collections.Counter(post.headers["webhook-id"] for post in server.posts(name))
+
+
+def delivered(relay, endpoint):
+    return relay.sql("SELECT count(*) AS n FROM waybill.deliveries WHERE endpoint = %s AND state = 'delivered'",
+                     endpoint)[0]["n"]
+
+
+def many(relay, endpoint, count, customer="acme"):
+    """COUNT events owed to ENDPOINT, in one go."""
+    relay.sequence += 1
+    return relay.sql(
+        "WITH e AS (INSERT INTO waybill.events (customer, occurred_at, event_id, seq, type, host, instance, queue_id)"
+        " SELECT %s, timestamptz '2026-11-21' + n * interval '1 ms', 'evt_' || %s || '_' || n, n, 'message.delivered',"
+        " 'mx1', 'postfix', 'Q' || n FROM generate_series(1, %s) n RETURNING customer, event_id, occurred_at)"
+        " INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)"
+        " SELECT customer, %s, event_id, occurred_at FROM e RETURNING event_id",
+        customer, f"{endpoint[3:]}{relay.sequence}", count, endpoint)
+
+
+def test_hanging_endpoints_delay_nobody(relay):
+    server = relay.server()
+    hanging = [relay.endpoint(server.url("hang", f"hang{n}"))[0] for n in range(50)]
+    good, _ = relay.endpoint(server.url("ok", "good"))
+    for endpoint in hanging:
+        many(relay, endpoint, 20)
+    relay.run(timeout="10s", lease="30s")
+    relay.until("all that hang are tried", lambda: all(server.posts(f"hang{n}") for n in range(50)))
+    many(relay, good, 500)
+    relay.sql("NOTIFY waybill_deliveries")
+    relay.until("the good endpoint has all", lambda: delivered(relay, good) == 500)
+    # Nobody who hangs has been given up meanwhile: the good one did not wait for them.
+    assert relay.sql("SELECT count(*) AS n FROM waybill.attempts WHERE endpoint = ANY(%s)", hanging)[0]["n"] == 0
+    relay.processes.stop("webhookd", signal.SIGKILL)
+    relay.started.clear()
+    (relay.home / "log" / "webhookd.log").unlink()
+
+
+def test_killed_under_load_loses_nothing(relay):
+    server = relay.server()
+    endpoint, _ = relay.endpoint(server.url("slow/0.01", "load"))
+    owed = {row["event_id"] for row in many(relay, endpoint, 1500)}
+    settings = {"timeout": "500ms", "lease": "2s"}
+    for kill in range(3):
+        relay.run(**settings)
+        relay.until("it works", lambda: delivered(relay, endpoint) >= 200 * (kill + 1))
+        relay.processes.stop("webhookd", signal.SIGKILL)
+    under_way = sum(ids(server, "load").values()) - delivered(relay, endpoint)
+    relay.run(**settings)
+    relay.until("all are delivered", lambda: delivered(relay, endpoint) == 1500)
+    got = ids(server, "load")
+    assert set(got) == owed  # nothing is missing
+    assert sum(got.values()) - len(got) <= under_way + 3 * 1024  # twice only what was posted and not yet recorded
+    assert max(got.values()) <= 4
+
+
+def test_two_instances_share_the_work(relay):
+    server = relay.server()
+    endpoints = [relay.endpoint(server.url("slow/0.005", f"shared{n}"))[0] for n in range(4)]
+    for endpoint in endpoints:
+        many(relay, endpoint, 400)
+    relay.run("first", endpoint_held=20)
+    relay.run("second", endpoint_held=20)
+    relay.until("all are delivered", lambda: all(delivered(relay, e) == 400 for e in endpoints))
+    for n in range(4):
+        got = ids(server, f"shared{n}")
+        assert len(got) == 400 and set(got.values()) == {1}  # none twice
+    for name in "first", "second":
+        assert relay.log(name).count("status=delivered") > 100
+
+
+def test_postgres_away(relay):
+    server = relay.server()
+    endpoint, _ = relay.endpoint(server.url("slow/1", "patient"))
+    relay.run(timeout="10s", lease="15s")
+    first = relay.event(endpoint)
+    relay.until("the POST begins", lambda: server.posts("patient"))
+    relay.postgres.stop()
+    relay.until("it says so", lambda: "deliveries wait" in relay.log())
+    time.sleep(2.5)
+    relay.postgres.start()
+    relay.until("it says that it is back", lambda: "Postgres is back" in relay.log())
+    relay.until("what was posted meanwhile is recorded", lambda: relay.delivery(endpoint, first)["state"] == "delivered")
+    second = relay.event(endpoint)
+    relay.until("work goes on", lambda: relay.delivery(endpoint, second)["state"] == "delivered")
+    assert relay.log().count("deliveries wait") == 1 and len(server.posts("patient")) == 2
+
+
+def test_starts_without_postgres(relay):
+    server = relay.server()
+    endpoint, _ = relay.endpoint(server.url("ok", "early"))
+    event_id = relay.event(endpoint)
+    relay.postgres.stop()
+    relay.run()
+    relay.until("it says so", lambda: "deliveries wait" in relay.log())
+    relay.postgres.start()
+    relay.until("it posts once Postgres is there", lambda: relay.delivery(endpoint, event_id)["state"] == "delivered")
+
+
+def test_notification_wakes_it(relay):
+    """With a poll every minute, only the notification can be what wakes it."""
+    server = relay.server()
+    endpoint, _ = relay.endpoint(server.url("ok", "woken"))
+    relay.run(poll="60s")
+    time.sleep(0.3)
+    for n in range(5):
+        relay.event(endpoint)
+        relay.until("the event arrives", lambda: len(server.posts("woken")) == n + 1)
+
+
+def test_polling_is_the_truth(relay):
+    server = relay.server()
+    endpoint, _ = relay.endpoint(server.url("ok", "polled"))
+    relay.run(poll="200ms")
+    time.sleep(0.5)
+    relay.event(endpoint, notify=False)
+    relay.until("the event arrives without notification", lambda: server.posts("polled"))
+
+
+def test_connections_are_kept(relay):
+    server = relay.server()
+    endpoint, _ = relay.endpoint(server.url("ok", "kept"))
+    many(relay, endpoint, 300)
+    relay.run(endpoint_concurrency=4)
+    relay.until("all are delivered", lambda: delivered(relay, endpoint) == 300)
+    assert len({post.source for post in server.posts("kept")}) <= 4
+
+
+def test_stopping_ends_what_is_under_way(relay):
+    server = relay.server()
+    endpoint, _ = relay.endpoint(server.url("slow/1", "last"))
+    many(relay, endpoint, 40)
+    relay.run(timeout="10s", lease="30s", endpoint_concurrency=4)
+    relay.until("POSTs are under way", lambda: len(server.posts("last")) == 4)
+    relay.end()
+    assert delivered(relay, endpoint) == 4
+    waiting = relay.sql("SELECT count(*) AS n FROM waybill.deliveries WHERE endpoint = %s AND due_at <= now()"
+                        " AND state = 'due'", endpoint)
+    assert waiting[0]["n"] == 36  # given back, not leased until the lease ends
