@@ -17,8 +17,11 @@ TEST_SECONDS = 120  # for one test; @pytest.mark.seconds(N) gives another
 
 
 def pytest_addoption(parser):
-    parser.addoption("--bin-dir", default=os.environ.get("WAYBILL_BIN", ROOT / "build" / "dev" / "bin"),
-                     help="the folder of waybill's programs")
+    parser.addoption(
+        "--bin-dir",
+        default=os.environ.get("WAYBILL_BIN", ROOT / "build" / "dev" / "bin"),
+        help="the folder of waybill's programs",
+    )
 
 
 def pytest_configure(config):
@@ -51,6 +54,7 @@ def pytest_runtest_call(item):
 
     def late(number, frame):
         raise TimeoutError(f"the test took more than {limit} s")
+
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(limit)
     yield

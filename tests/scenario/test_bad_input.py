@@ -50,14 +50,20 @@ def test_wrong_setting_names_file_and_line(bin_dir, tmp_path, daemon, what):
     conf = tmp_path / "waybill.conf"
     conf.write_text(content)
     program, *words = DAEMONS[daemon]
-    done = subprocess.run([bin_dir / program, "-c", conf, *words], capture_output=True, text=True, timeout=30,
-                          env={**plain_environment(), **SANITIZER_OPTIONS})
+    done = subprocess.run(
+        [bin_dir / program, "-c", conf, *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**plain_environment(), **SANITIZER_OPTIONS},
+    )
     assert done.returncode == EX_CONFIG, done
     complaint = done.stderr.strip().splitlines()
     assert len(complaint) == 1 and f"{conf}:{line}: " in complaint[0], done.stderr
 
 
 # ---- servers that are away
+
 
 def test_mail_flows_while_postgres_is_away(stack, customers):
     """Logins that Dovecot has seen go on; the events are not lost, they come when Postgres is back."""
@@ -66,8 +72,12 @@ def test_mail_flows_while_postgres_is_away(stack, customers):
     stack.postgres.stop()
     message_id = deliver(stack, acme.app, "during@dest.test", "Postgres is away")
     stack.postgres.start()
-    wait_for("the event of the message sent meanwhile", lambda: stack.postgres.execute(
-        "SELECT FROM waybill.events WHERE message_id = %s AND type = 'message.delivered'", [message_id]))
+    wait_for(
+        "the event of the message sent meanwhile",
+        lambda: stack.postgres.execute(
+            "SELECT FROM waybill.events WHERE message_id = %s AND type = 'message.delivered'", [message_id]
+        ),
+    )
 
 
 @pytest.mark.parametrize("daemon", ["follow", "bouncer", "webhookd"])
@@ -76,14 +86,20 @@ def test_starts_without_postgres_says_so_once_and_retries(stack, customers, daem
     stack.postgres.stop()
     said = len(stack.node.log_text(daemon))
     stack.node.start(daemon)
-    complaint = wait_for(f"{daemon} says that Postgres is away",
-                         lambda: re.findall(r"(?m)^.*[Pp]ostgres.*$", stack.node.log_text(daemon)[said:]))
+    complaint = wait_for(
+        f"{daemon} says that Postgres is away",
+        lambda: re.findall(r"(?m)^.*[Pp]ostgres.*$", stack.node.log_text(daemon)[said:]),
+    )
     assert stack.node.running(daemon)
     stack.postgres.start()
     acme, _ = customers
     message_id = deliver(stack, acme.app, "after@dest.test", f"{daemon} was without Postgres")
-    wait_for("its event", lambda: stack.postgres.execute(
-        "SELECT FROM waybill.events WHERE message_id = %s AND type = 'message.delivered'", [message_id]))
+    wait_for(
+        "its event",
+        lambda: stack.postgres.execute(
+            "SELECT FROM waybill.events WHERE message_id = %s AND type = 'message.delivered'", [message_id]
+        ),
+    )
     wait_for("its webhook", lambda: [d for d in stack.receiver.deliveries(acme.path) if message_id in d["body"]])
     assert len(complaint) == 1, complaint
 
@@ -106,14 +122,17 @@ def test_starts_without_redis_says_so_once_and_retries(stack, customers, daemon)
     def accepted():
         message = compose("news@globex.test", "reader@other.test", "Redis is back")
         return submit(stack.node, globex.app, "news@globex.test", "reader@other.test", message).accepted
+
     wait_for(f"{daemon} finds Redis again", accepted)
     assert stack.redis.client().keys("wb:{globex}:*")
 
 
 # ---- nonsense on the policy socket
 
-REQUEST = b"request=smtpd_access_policy\nprotocol_state=RCPT\nsasl_username=nobody@nowhere\nencryption_protocol=TLSv1.3\n" \
-          b"sender=a@acme.test\nrecipient=b@dest.test\nclient_address=127.0.0.1\ninstance=1.1\n\n"
+REQUEST = (
+    b"request=smtpd_access_policy\nprotocol_state=RCPT\nsasl_username=nobody@nowhere\nencryption_protocol=TLSv1.3\n"
+    b"sender=a@acme.test\nrecipient=b@dest.test\nclient_address=127.0.0.1\ninstance=1.1\n\n"
+)
 NONSENSE = {
     "a line without an equals sign": b"request=smtpd_access_policy\nnonsense\n\n",
     "no request": b"protocol_state=RCPT\nsender=a@acme.test\n\n",

@@ -25,8 +25,13 @@ def signed(identity="evt_1", timestamp=None, body=BODY, key=KEY):
     """What a sender would put into the headers, made here by the specification's recipe."""
     timestamp = str(timestamp or int(time.time()))
     mac = hmac.digest(key, f"{identity}.{timestamp}.".encode() + body, hashlib.sha256)
-    return {"id": identity, "timestamp": timestamp, "signature": "v1," + base64.b64encode(mac).decode(), "body": body,
-            "secret": SECRET}
+    return {
+        "id": identity,
+        "timestamp": timestamp,
+        "signature": "v1," + base64.b64encode(mac).decode(),
+        "body": body,
+        "secret": SECRET,
+    }
 
 
 CASES = {
@@ -79,7 +84,11 @@ def test_home_below_a_closed_folder_is_elsewhere(tmp_path):
 
 def test_guard_ends_what_a_killed_starter_leaves(tmp_path):
     """The starter dies without a chance to clean up; its server ends all the same."""
-    starter = subprocess.Popen([sys.executable, "-c", f"""
+    starter = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"""
 import pathlib, time
 from tests.stack.process import Processes
 from tests.stack.stack import Guard
@@ -87,7 +96,12 @@ processes = Processes({str(tmp_path / 'ledger')!r})
 guard = Guard(processes.ledger)
 print(processes.start("sleeper", ["sleep", "600"], {str(tmp_path / 'log')!r}), flush=True)
 time.sleep(600)
-"""], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+""",
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     pid = int(starter.stdout.readline())
     assert started_at(pid)
     os.kill(starter.pid, signal.SIGKILL)

@@ -64,8 +64,8 @@ class Reply:
 
 
 def submit(node, login, sender, recipients, message, port=587):
-    """Submits one message as LOGIN, which has .name and .password. MESSAGE is bytes, or an EmailMessage. The reply is that
-    to the message when it came so far, else the first refusal."""
+    """Submits one message as LOGIN, which has .name and .password. MESSAGE is bytes, or an EmailMessage. The reply is
+    that to the message when it came so far, else the first refusal."""
     recipients = [recipients] if isinstance(recipients, str) else recipients
     content = message if isinstance(message, bytes) else message.as_bytes(policy=email.policy.SMTP)
     with Client(node, port) as client:

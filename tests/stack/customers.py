@@ -13,10 +13,10 @@ class Login:
 class Customer:
     name: str
     domain: str
-    app: Login         # the application whose mail the story follows
-    path: str          # of its endpoint at the receiver
-    secret: str        # of its endpoint
-    quotas: dict       # id of each day quota -> its scope: what Redis counts, to compare with
+    app: Login  # the application whose mail the story follows
+    path: str  # of its endpoint at the receiver
+    secret: str  # of its endpoint
+    quotas: dict  # id of each day quota -> its scope: what Redis counts, to compare with
     bulk: Login = None  # a login with a small limit
     bulk_limit: int = 3  # messages an hour
 
@@ -25,7 +25,9 @@ def set_up(stack):
     """acme and globex; returns both."""
     acme, globex = _take_on(stack, "acme", "acme.test"), _take_on(stack, "globex", "globex.test")
     acme.bulk = add_login(stack, "acme", "acme-bulk")
-    stack.node.waybill("limit", "set", "acme-bulk-hour", "login", "messages", f"{acme.bulk_limit}/h", "--login", acme.bulk.name)
+    stack.node.waybill(
+        "limit", "set", "acme-bulk-hour", "login", "messages", f"{acme.bulk_limit}/h", "--login", acme.bulk.name
+    )
     return acme, globex
 
 

@@ -59,7 +59,10 @@ def play(bin_dir, keep):
         raise StackError("a demo is running already (build/demo/env says where); ./demo.sh --stop ends it")
     began = time.monotonic()
     stack = Stack(bin_dir, home=FOLDER, ports={port: usual_or_free(usual) for port, usual in PORTS.items()})
-    print("demo.sh: starting DNS, Redis, PostgreSQL, Dovecot, Postfix, a mail sink, a webhook receiver, waybill", flush=True)
+    print(
+        "demo.sh: starting DNS, Redis, PostgreSQL, Dovecot, Postfix, a mail sink, a webhook receiver, waybill",
+        flush=True,
+    )
     stack.start()
     try:
         print(f"demo.sh: all up after {time.monotonic() - began:.1f} s in {stack.home}", flush=True)
@@ -90,45 +93,70 @@ def usual_or_free(port):
 def show(story):
     """The tables."""
     sql = story.stack.postgres.execute
-    print(table("Messages", ("message-id", "login", "from", "to", "port", "reply", "became", "signature (python3-dkim)"), [
-        (m.message_id, m.login, m.sender or "<>", m.recipient, m.port, m.reply.code, m.outcome,
-         " ".join(f"d={d} s={s} {a}: {'verified' if right else 'WRONG'}" for d, s, a, right in m.signatures))
-        for m in story.sent]))
-    events = sql("SELECT to_char(occurred_at, 'HH24:MI:SS') AS at, customer, type, message_id, sender, recipient,"
-                 " bounce_class || '/' || bounce_category AS verdict, enhanced_code, reason"
-                 " FROM waybill.events ORDER BY customer, seq")
-    print(table("Events, as support would query them",
-                ("time", "customer", "type", "message-id", "sender", "recipient", "verdict", "code", "reason"),
-                [row.values() for row in events]))
-    print(table("Webhooks received", ("path", "webhook-id", "type", "recipient", "status", "signature"), [
-        (hook["path"], hook["id"], hook_field(hook, "type"), hook_field(hook, "data", "recipient"), hook["status"],
-         f"verified by {hook['verifier']}" if hook["verified"] else f"WRONG: {hook['error']}")
-        for hook in story.stack.receiver.deliveries()]))
-    print(table("Suppressions", ("customer", "recipient", "reason", "event"), [
-        row.values() for row in sql("SELECT customer, recipient, reason, event_id FROM waybill.suppressions ORDER BY 1, 2")]))
+    heads = ("message-id", "login", "from", "to", "port", "reply", "became", "signature, by python3-dkim")
+    print(table("Messages", heads, [message_row(sent) for sent in story.sent]))
+    heads = ("time", "customer", "type", "message-id", "sender", "recipient", "verdict", "code", "reason")
+    print(table("Events, as support would query them", heads, [row.values() for row in sql(EVENTS)]))
+    heads = ("path", "webhook-id", "type", "recipient", "status", "signature")
+    print(table("Webhooks received", heads, [hook_row(hook) for hook in story.stack.receiver.deliveries()]))
+    heads = ("customer", "recipient", "reason", "event")
+    print(table("Suppressions", heads, [row.values() for row in sql(SUPPRESSIONS)]))
 
 
-def hook_field(hook, *names):
-    value = json.loads(hook["body"])
-    for name in names:
-        value = value.get(name, {})
-    return value
+EVENTS = """
+SELECT to_char(occurred_at, 'HH24:MI:SS') AS at, customer, type, message_id, sender, recipient,
+       bounce_class || '/' || bounce_category AS verdict, enhanced_code, reason
+FROM waybill.events ORDER BY customer, seq"""
+SUPPRESSIONS = "SELECT customer, recipient, reason, event_id FROM waybill.suppressions ORDER BY customer, recipient"
+
+
+def message_row(sent):
+    signatures = (f"d={d} s={s} {a}: {'verified' if right else 'WRONG'}" for d, s, a, right in sent.signatures)
+    sender = sent.sender or "<>"
+    code = sent.reply.code
+    return sent.message_id, sent.login, sender, sent.recipient, sent.port, code, sent.outcome, ", ".join(signatures)
+
+
+def hook_row(hook):
+    body = json.loads(hook["body"])
+    signature = f"verified by {hook['verifier']}" if hook["verified"] else f"WRONG: {hook['error']}"
+    return hook["path"], hook["id"], body["type"], body["data"].get("recipient"), hook["status"], signature
 
 
 def places(story):
     """What another client needs to know, as KEY and value."""
     stack, node = story.stack, story.node
-    found = {"WAYBILL_BIN": node.bin, "WAYBILL_CONF": node.conf, "HOST": HOST, "CA_FILE": stack.tls.ca,
-             "DNS_ADDRESS": stack.dns.address, "REDIS_SOCKET": stack.redis.socket, "PGHOST": stack.postgres.folder,
-             "PGDATABASE": "waybill", "PGUSER": "waybill_support", "POSTGRES": stack.postgres.conninfo("postgres"),
-             "POSTFIX_CONFIG": node.postfix.etc, "MAILLOG": node.postfix.maillog, "SINK_FOLDER": stack.sink.folder,
-             "SINK_ADDRESS": stack.sink.address, "SINK_PORT": stack.sink.port,
-             "WEBHOOK_URL": stack.receiver.url(""), "WEBHOOK_LOG": stack.receiver.deliveries_file, "LOG_FOLDER": node.log}
+    found = {
+        "WAYBILL_BIN": node.bin,
+        "WAYBILL_CONF": node.conf,
+        "HOST": HOST,
+        "CA_FILE": stack.tls.ca,
+        "DNS_ADDRESS": stack.dns.address,
+        "REDIS_SOCKET": stack.redis.socket,
+        "PGHOST": stack.postgres.folder,
+        "PGDATABASE": "waybill",
+        "PGUSER": "waybill_support",
+        "POSTGRES": stack.postgres.conninfo("postgres"),
+        "POSTFIX_CONFIG": node.postfix.etc,
+        "MAILLOG": node.postfix.maillog,
+        "SINK_FOLDER": stack.sink.folder,
+        "SINK_ADDRESS": stack.sink.address,
+        "SINK_PORT": stack.sink.port,
+        "WEBHOOK_URL": stack.receiver.url(""),
+        "WEBHOOK_LOG": stack.receiver.deliveries_file,
+        "LOG_FOLDER": node.log,
+    }
     found.update({f"PORT_{port}": real for port, real in node.postfix.ports.items()})
     for customer in (story.acme, story.globex):
         name = customer.name.upper()
-        found.update({f"{name}_LOGIN": customer.app.name, f"{name}_PASSWORD": customer.app.password,
-                      f"{name}_SECRET": customer.secret, f"{name}_DOMAIN": customer.domain})
+        found.update(
+            {
+                f"{name}_LOGIN": customer.app.name,
+                f"{name}_PASSWORD": customer.app.password,
+                f"{name}_SECRET": customer.secret,
+                f"{name}_DOMAIN": customer.domain,
+            }
+        )
     return found
 
 
@@ -141,18 +169,19 @@ def write_env(story):
 
 def advice(story):
     stack, node, app = story.stack, story.node, story.acme.app
+    waybill, port = f"{node.bin}/waybill -c {node.conf}", node.postfix.ports[587]
     return f"""
 The stack stays. Its places and passwords: build/demo/env. What to try next:
 
-  swaks --server {HOST}:{node.postfix.ports[587]} --tls --auth PLAIN --auth-user {app.name} --auth-password {app.password} \\
+  swaks --server {HOST}:{port} --tls --auth PLAIN --auth-user {app.name} --auth-password {app.password} \\
         --from billing@acme.test --to jane@dest.test
-  psql -h {stack.postgres.folder} -U postgres waybill -c "SELECT occurred_at, type, recipient, reason FROM waybill.events ORDER BY 1 DESC LIMIT 5"
-  {node.bin}/waybill -c {node.conf} customer list
+  psql -h {stack.postgres.folder} -U postgres waybill -c "SELECT type, recipient, reason FROM waybill.events"
+  {waybill} customer list
   redis-cli -s {stack.redis.socket} --scan --pattern 'wb:*'
   tail -f {node.postfix.maillog}
 
-Recipients at dest.test called unknown, busy, full, blocked or moved are refused in their own way; all others get their mail.
-./demo.sh --stop ends it."""
+Recipients at dest.test called unknown, busy, full, blocked or moved are refused in their own way; all others get
+their mail. ./demo.sh --stop ends it."""
 
 
 if __name__ == "__main__":

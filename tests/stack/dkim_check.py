@@ -1,4 +1,5 @@
-"""Verifies what the sink received with python3-dkim, against the keys in the stack's DNS: a verifier that is not ours."""
+"""Verifies what the sink received with python3-dkim, against the keys in the stack's DNS: a verifier that is not
+ours."""
 
 import re
 

@@ -29,10 +29,18 @@ class Dovecot:
         sql = self.folder / "waybill-sql.conf.ext"
         sql.write_text(_replace(SHIPPED / "waybill-sql.conf.ext", "/var/run/postgresql", self.postgres.folder))
         snippet = self.folder / "waybill.conf"
-        snippet.write_text(_replace(SHIPPED / "waybill.conf", "/etc/dovecot/waybill-sql.conf.ext", sql,
-                                    "/var/spool/postfix/private/auth", self.socket))
-        (self.folder / "dovecot.conf").write_text(_CONF.format(folder=self.folder, snippet=snippet, name=self.name,
-                                                               log=self.log))
+        snippet.write_text(
+            _replace(
+                SHIPPED / "waybill.conf",
+                "/etc/dovecot/waybill-sql.conf.ext",
+                sql,
+                "/var/spool/postfix/private/auth",
+                self.socket,
+            )
+        )
+        (self.folder / "dovecot.conf").write_text(
+            _CONF.format(folder=self.folder, snippet=snippet, name=self.name, log=self.log)
+        )
 
 
 def _replace(path, *pairs):

@@ -12,13 +12,21 @@ from .postfix import Postfix
 from .process import plain_environment
 
 # waybill's daemons in the order of their start, with the words behind the program's name.
-DAEMONS = {"follow": ("waybill", "directory", "follow"), "policyd": ("waybill-policyd",), "milter": ("waybill-milter",),
-           "bouncer": ("waybill-bouncer",), "webhookd": ("waybill-webhookd",)}
+DAEMONS = {
+    "follow": ("waybill", "directory", "follow"),
+    "policyd": ("waybill-policyd",),
+    "milter": ("waybill-milter",),
+    "bouncer": ("waybill-bouncer",),
+    "webhookd": ("waybill-webhookd",),
+}
 # The account they change to. Debian has it on every machine, and no file of the system belongs to it.
 ACCOUNT = "nobody"
 SANITIZER = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error: ")
-SANITIZER_OPTIONS = {"ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_stack_use_after_return=1:detect_leaks=0",
-                     "UBSAN_OPTIONS": "print_stacktrace=1", "TSAN_OPTIONS": "exitcode=99"}
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_stack_use_after_return=1:detect_leaks=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "exitcode=99",
+}
 
 
 class Node:
@@ -28,8 +36,9 @@ class Node:
         self.home, self.log, self.processes = stack.home / name, stack.home / "log", stack.processes
         self.conf, self.settings = self.home / "waybill.conf", settings or {}
         self.postfix = Postfix(name, self.home, self.log, stack.processes, stack.tls, stack.dns, stack.sink, ports)
-        self.dovecot = Dovecot(name, self.home, self.log, stack.processes, stack.postgres,
-                               self.postfix.queue / "private" / "auth")
+        self.dovecot = Dovecot(
+            name, self.home, self.log, stack.processes, stack.postgres, self.postfix.queue / "private" / "auth"
+        )
 
     def prepare(self):
         """Folders and configuration; then the waybill command works."""
@@ -57,9 +66,7 @@ class Node:
             self.settings = settings
         content = {section: {**keys, **self.settings.get(section, {})} for section, keys in self._defaults().items()}
         content.update({section: keys for section, keys in self.settings.items() if section not in content})
-        lines = [line for section, keys in content.items()
-                 for line in [f"[{section}]"] + [f"{key} = {value}" for key, value in keys.items() if value is not None] + [""]]
-        self.conf.write_text("\n".join(lines))
+        self.conf.write_text("".join(_section(name, keys) for name, keys in content.items()))
 
     def _defaults(self):
         postgres = self.stack.postgres
@@ -70,8 +77,13 @@ class Node:
             "policyd": {"listen": f"unix:{self.sockets}/policyd", "socket_group": "postfix"},
             "milter": {"listen": f"unix:{self.sockets}/milter", "socket_group": "postfix", "seal_key": seal_key},
             "bouncer": {"log": self.postfix.maillog, "postgres": postgres.conninfo("waybill_bouncer")},
-            "webhookd": {"postgres": postgres.conninfo("waybill_webhookd"), "webhook_key": webhook_key,
-                         "ports": self.stack.receiver.port, "allow_networks": "127.0.0.0/8", "ca_file": self.stack.tls.ca},
+            "webhookd": {
+                "postgres": postgres.conninfo("waybill_webhookd"),
+                "webhook_key": webhook_key,
+                "ports": self.stack.receiver.port,
+                "allow_networks": "127.0.0.0/8",
+                "ca_file": self.stack.tls.ca,
+            },
             "directory": {"postgres": postgres.conninfo("waybill_follow"), "poll": "100ms"},
             "ctl": {"postgres": postgres.conninfo("postgres"), "seal_key": seal_key, "webhook_key": webhook_key},
         }
@@ -85,9 +97,15 @@ class Node:
         for name in names or DAEMONS:
             program, *words = DAEMONS[name]
             seen = self.log_text(name).count(READY)
-            self.processes.start(f"{self.name}/{name}", [self.bin / program, "-c", self.conf, *words], self.log_file(name),
-                                 env=SANITIZER_OPTIONS)
-            self.processes.ready(f"{self.name}/{name}", lambda: self.log_text(name).count(READY) > seen, self.log_file(name))
+            self.processes.start(
+                f"{self.name}/{name}",
+                [self.bin / program, "-c", self.conf, *words],
+                self.log_file(name),
+                env=SANITIZER_OPTIONS,
+            )
+            self.processes.ready(
+                f"{self.name}/{name}", lambda: self.log_text(name).count(READY) > seen, self.log_file(name)
+            )
 
     def stop(self, *names, number=signal.SIGTERM):
         """Stops waybill's daemons, all of them or those named; one that does not end in time is an error."""
@@ -114,8 +132,14 @@ class Node:
 
     def waybill(self, *words, ok=True, input=None):
         """Runs the waybill command as root; returns what it did. OK: a failure is an error that shows why."""
-        done = subprocess.run([self.bin / "waybill", "-c", self.conf, *map(str, words)], input=input, capture_output=True,
-                              text=True, env={**plain_environment(), **SANITIZER_OPTIONS}, timeout=60)
+        done = subprocess.run(
+            [self.bin / "waybill", "-c", self.conf, *map(str, words)],
+            input=input,
+            capture_output=True,
+            text=True,
+            env={**plain_environment(), **SANITIZER_OPTIONS},
+            timeout=60,
+        )
         if ok and done.returncode:
             raise StackError(f"waybill {' '.join(map(str, words))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done
@@ -126,9 +150,17 @@ class Node:
 
     def sanitizer_reports(self):
         """Logs of this node's daemons in which a sanitizer speaks."""
-        return [f"{self.log_file(name)}:{tail(self.log_file(name), 40)}" for name in DAEMONS
-                if SANITIZER.search(self.log_text(name))]
+        return [
+            f"{self.log_file(name)}:{tail(self.log_file(name), 40)}"
+            for name in DAEMONS
+            if SANITIZER.search(self.log_text(name))
+        ]
 
 
 # What daemon_ready() logs.
 READY = ": ready"
+
+
+def _section(name, keys):
+    """A section of an INI file; a key whose value is None is left out."""
+    return f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items() if value is not None) + "\n"

@@ -10,7 +10,8 @@ import shutil
 import stat
 import tempfile
 
-# sun_path holds 108 bytes with its NUL; the longest socket below the home is "mx1/queue/private/proxywrite" and the like.
+# sun_path holds 108 bytes with its NUL; the longest socket below the home is "mx1/queue/private/proxywrite" and the
+# like.
 MAX_HOME = 107 - 48
 
 

@@ -23,8 +23,8 @@ def can_connect(host, port):
 
 
 def own_address():
-    """An address of 127.0.0.0/8 for this stack alone: there its DNS server can have port 53, the only one that resolv.conf
-    knows, and the mail exchangers are other hosts than the relay."""
+    """An address of 127.0.0.0/8 for this stack alone: there its DNS server can have port 53, the only one that
+    resolv.conf knows, and the mail exchangers are other hosts than the relay."""
     for _ in range(100):
         address = f"127.{random.randint(64, 254)}.{random.randint(0, 254)}.{random.randint(1, 254)}"
         if can_bind(address, 53):

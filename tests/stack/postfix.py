@@ -1,8 +1,8 @@
 """A private Postfix: Debian's own master.cf, the shipped fragments on top, and what makes it private.
 
 The submission services are chrooted as Debian ships them, so the sockets of policyd, milter and Dovecot are reached the
-way a real installation reaches them. Mail is routed by MX records of the stack's DNS; the exchangers listen on the sink's
-port.
+way a real installation reaches them. Mail is routed by MX records of the stack's DNS; the exchangers listen on the
+sink's port.
 """
 
 import os
@@ -79,8 +79,13 @@ class Postfix:
 
     def _postfix(self, command):
         with open(self.start_log, "ab") as output:
-            done = subprocess.run(["postfix", "-c", self.etc, command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                  env=plain_environment())
+            done = subprocess.run(
+                ["postfix", "-c", self.etc, command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=plain_environment(),
+            )
         if done.returncode:
             raise StackError(f"postfix {command} failed: {tail(self.start_log)}{tail(self.maillog)}")
 
@@ -96,8 +101,16 @@ class Postfix:
 
     def _main_cf(self):
         fragment = (SHIPPED / "main.cf").read_text()
-        own = _MAIN.format(etc=self.etc, queue=self.queue, data=self.data, maillog=self.maillog, home=self.etc.parent,
-                           hostname=self.hostname, tls=self.tls.chain, sink_port=self.sink.port)
+        own = _MAIN.format(
+            etc=self.etc,
+            queue=self.queue,
+            data=self.data,
+            maillog=self.maillog,
+            home=self.etc.parent,
+            hostname=self.hostname,
+            tls=self.tls.chain,
+            sink_port=self.sink.port,
+        )
         if not self.dns.address:
             own += _NO_DNS.format(address=self.sink.address, port=self.sink.port)
         # Of a parameter that is given twice Postfix takes the last, with a warning: ours may only replace maillog_file.

@@ -16,8 +16,16 @@ from .process import plain_environment
 # Kept from run to run: initdb takes longer than all the rest of a start.
 CACHE = pathlib.Path(__file__).resolve().parents[2] / "build" / "stack-cache"
 # A killed server must not lose what it committed, and does not: only a crash of the machine would show these.
-SETTINGS = {"listen_addresses": "", "fsync": "off", "full_page_writes": "off", "max_connections": "100",
-            "shared_buffers": "64MB", "log_timezone": "UTC", "timezone": "UTC", "log_line_prefix": "%m [%p] %u "}
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+    "log_line_prefix": "%m [%p] %u ",
+}
 
 
 class Postgres:
@@ -36,7 +44,9 @@ class Postgres:
             self.data.chmod(0o700)
         settings = {**SETTINGS, "unix_socket_directories": str(self.folder)}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        self.processes.start("postgres", [self.bin / "postgres", "-D", self.data, *options], self.log, account="postgres")
+        self.processes.start(
+            "postgres", [self.bin / "postgres", "-D", self.data, *options], self.log, account="postgres"
+        )
         self.processes.ready("postgres", self._answers, self.log, seconds=30)
         if fresh:
             self.execute("CREATE DATABASE waybill", database="postgres")
@@ -90,10 +100,28 @@ def _template(programs):
     with tempfile.TemporaryDirectory(prefix="waybill-initdb-") as scratch:
         os.chmod(scratch, 0o777)
         made = pathlib.Path(scratch) / "data"
-        subprocess.run([programs / "initdb", "-D", made, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                        "--locale=C.UTF-8", "--no-sync"],
-                       check=True, capture_output=True, env=plain_environment(), cwd="/",
-                       user="postgres", group="postgres", extra_groups=[])
+        subprocess.run(
+            [
+                programs / "initdb",
+                "-D",
+                made,
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+            ],
+            check=True,
+            capture_output=True,
+            env=plain_environment(),
+            cwd="/",
+            user="postgres",
+            group="postgres",
+            extra_groups=[],
+        )
         beside = pathlib.Path(tempfile.mkdtemp(prefix="initdb-", dir=CACHE))
         shutil.copytree(made, beside, dirs_exist_ok=True)
     try:

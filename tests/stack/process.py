@@ -47,11 +47,22 @@ class Processes:
         options = {}
         if account:
             entry = pwd.getpwnam(account)
-            options = {"user": entry.pw_uid, "group": entry.pw_gid,
-                       "extra_groups": os.getgrouplist(account, entry.pw_gid)}
+            options = {
+                "user": entry.pw_uid,
+                "group": entry.pw_gid,
+                "extra_groups": os.getgrouplist(account, entry.pw_gid),
+            }
         with open(log, "ab") as output:
-            child = subprocess.Popen([str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                     cwd=cwd, env={**plain_environment(), **(env or {})}, start_new_session=True, **options)
+            child = subprocess.Popen(
+                [str(word) for word in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=cwd,
+                env={**plain_environment(), **(env or {})},
+                start_new_session=True,
+                **options,
+            )
         self.children[name] = child
         self.adopt(name, child.pid)
         return child.pid
@@ -75,8 +86,10 @@ class Processes:
 
     def ready(self, name, check, log, seconds=10):
         """Waits until CHECK() is true; a server that ends or stays silent is an error that shows LOG."""
+
         def look():
             return check() or self.pid(name) is None
+
         if not wait_until(look, seconds) or not check():
             why = "ended" if self.pid(name) is None else f"is not ready after {seconds} s"
             raise StackError(f"{name} {why}; {log} ends:{tail(log)}")
@@ -110,6 +123,7 @@ class Processes:
         def look():
             self.status(name)  # reaps a child
             return self.pid(name) is None
+
         return wait_until(look, seconds)
 
     def _save(self):

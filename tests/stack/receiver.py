@@ -1,8 +1,8 @@
 """A customer's webhook endpoint: takes POSTs, verifies their signatures, writes each down, and fails when told to.
 
-Started as a program of its own. The path of the URL names the endpoint. secrets.json, {"/path": ["whsec_…", …]}, holds the
-secrets to verify with; control.json, {"/path": {"status": 503, "headers": {…}, "delay": seconds}}, tells it to fail. Each
-POST becomes a line in deliveries.jsonl.
+Started as a program of its own. The path of the URL names the endpoint. secrets.json, {"/path": ["whsec_…", …]},
+holds the secrets to verify with; control.json, {"/path": {"status": 503, "headers": {…}, "delay": seconds}}, tells it to
+fail. Each POST becomes a line in deliveries.jsonl.
 """
 
 import argparse
@@ -28,9 +28,22 @@ class Receiver:
 
     def start(self):
         self.folder.mkdir(exist_ok=True)
-        self.processes.start("receiver", [sys.executable, "-m", "tests.stack.receiver", "--port", str(self.port), "--folder",
-                                          self.folder, "--certificate", self.tls.chain], self.log,
-                             cwd=pathlib.Path(__file__).parents[2])
+        self.processes.start(
+            "receiver",
+            [
+                sys.executable,
+                "-m",
+                "tests.stack.receiver",
+                "--port",
+                str(self.port),
+                "--folder",
+                self.folder,
+                "--certificate",
+                self.tls.chain,
+            ],
+            self.log,
+            cwd=pathlib.Path(__file__).parents[2],
+        )
         self.processes.ready("receiver", lambda: can_connect(HOST, self.port), self.log)
 
     def stop(self):
@@ -49,7 +62,8 @@ class Receiver:
         self._change("control.json", path, {"status": status, "headers": headers or {}, "delay": delay})
 
     def deliveries(self, path=None):
-        """What was received, oldest first: path, id, timestamp, signature, verified, error, verifier, status, body, time."""
+        """What was received, oldest first: path, id, timestamp, signature, verified, error, verifier, status, body,
+        time."""
         try:
             lines = self.deliveries_file.read_text().splitlines()
         except FileNotFoundError:
@@ -95,8 +109,16 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
 
     def _note(self, body, error, status):
         record = {name: self.headers.get(f"webhook-{name}") for name in ("id", "timestamp", "signature")}
-        record.update(path=self.path, verified=error is None, error=error, verifier=self.name, status=status,
-                      body=body.decode(errors="replace"), headers=dict(self.headers), time=time.time())
+        record.update(
+            path=self.path,
+            verified=error is None,
+            error=error,
+            verifier=self.name,
+            status=status,
+            body=body.decode(errors="replace"),
+            headers=dict(self.headers),
+            time=time.time(),
+        )
         with self.lock, open(self.folder / "deliveries.jsonl", "a") as out:
             out.write(json.dumps(record) + "\n")
 

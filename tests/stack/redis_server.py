@@ -13,8 +13,26 @@ class Redis:
     def start(self):
         self.folder.mkdir(exist_ok=True)
         shutil.chown(self.folder, "redis", "redis")
-        self.processes.start("redis", ["redis-server", "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "777",
-                                       "--save", "", "--appendonly", "no", "--dir", self.folder], self.log, account="redis")
+        self.processes.start(
+            "redis",
+            [
+                "redis-server",
+                "--port",
+                "0",
+                "--unixsocket",
+                self.socket,
+                "--unixsocketperm",
+                "777",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+                self.folder,
+            ],
+            self.log,
+            account="redis",
+        )
         self.processes.ready("redis", self._answers, self.log)
 
     def stop(self):
@@ -29,4 +47,3 @@ class Redis:
             return self.client().ping()
         except redis.RedisError:
             return False
-

@@ -1,8 +1,9 @@
 """The next hop: a mail server that accepts, defers or refuses by recipient, and keeps what it accepts.
 
-Started as a program of its own. The recipient's local part, up to a "+" or "-", chooses the answer (ANSWERS); control.json,
-{"address or local part": "the answer", …}, is looked at first, so that a busy mailbox can become free. Each accepted
-message becomes NUMBER.eml, its very bytes, and NUMBER.json, its envelope; every answer to RCPT is a line in answers.jsonl.
+Started as a program of its own. The recipient's local part, up to a "+" or "-", chooses the answer (ANSWERS);
+control.json, {"address or local part": "the answer", …}, is looked at first, so that a busy mailbox can become free.
+Each accepted message becomes NUMBER.eml, its very bytes, and NUMBER.json, its envelope; every answer to RCPT is a line
+in answers.jsonl.
 """
 
 import argparse
@@ -38,8 +39,20 @@ class Sink:
 
     def start(self):
         self.folder.mkdir(exist_ok=True)
-        self.processes.start("sink", [sys.executable, "-m", "tests.stack.sink", "--listen", f"{self.address}:{self.port}",
-                                      "--folder", self.folder], self.log, cwd=pathlib.Path(__file__).parents[2])
+        self.processes.start(
+            "sink",
+            [
+                sys.executable,
+                "-m",
+                "tests.stack.sink",
+                "--listen",
+                f"{self.address}:{self.port}",
+                "--folder",
+                self.folder,
+            ],
+            self.log,
+            cwd=pathlib.Path(__file__).parents[2],
+        )
         self.processes.ready("sink", lambda: can_connect(self.address, self.port), self.log)
 
     def stop(self):
@@ -56,7 +69,8 @@ class Sink:
         self.answer(recipient, ACCEPT)
 
     def messages(self):
-        """What was accepted, oldest first: the envelopes, with "path" of the message, its "bytes" and "message" parsed."""
+        """What was accepted, oldest first: the envelopes, with "path" of the message, its "bytes" and "message"
+        parsed."""
         found = []
         for path in sorted(self.folder.glob("*.json")):
             if path.name != "control.json":
@@ -68,8 +82,12 @@ class Sink:
 
     def find(self, message_id, recipient=None):
         """The messages with this Message-ID (without brackets)."""
-        return [m for m in self.messages() if m["message"].get("Message-ID", "").strip("<> ") == message_id
-                and (recipient is None or recipient in m["rcpt_to"])]
+        return [
+            m
+            for m in self.messages()
+            if m["message"].get("Message-ID", "").strip("<> ") == message_id
+            and (recipient is None or recipient in m["rcpt_to"])
+        ]
 
 
 class Handler:
@@ -81,8 +99,10 @@ class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         reply = self._reply(address)
         with open(self.folder / "answers.jsonl", "a") as out:
-            out.write(json.dumps({"time": time.time(), "mail_from": envelope.mail_from, "recipient": address,
-                                  "reply": reply}) + "\n")
+            out.write(
+                json.dumps({"time": time.time(), "mail_from": envelope.mail_from, "recipient": address, "reply": reply})
+                + "\n"
+            )
         if reply.startswith("250"):
             envelope.rcpt_tos.append(address)
         return reply
@@ -91,9 +111,17 @@ class Handler:
         self.count += 1
         path = self.folder / f"{self.count:06}"
         _write(path.with_suffix(".eml"), envelope.original_content)
-        _write(path.with_suffix(".json"), json.dumps({
-            "mail_from": envelope.mail_from, "rcpt_to": envelope.rcpt_tos, "helo": session.host_name, "time": time.time(),
-        }).encode())
+        _write(
+            path.with_suffix(".json"),
+            json.dumps(
+                {
+                    "mail_from": envelope.mail_from,
+                    "rcpt_to": envelope.rcpt_tos,
+                    "helo": session.host_name,
+                    "time": time.time(),
+                }
+            ).encode(),
+        )
         return f"250 2.0.0 OK: kept as {path.name}"
 
     def _reply(self, address):
@@ -118,11 +146,13 @@ def _write(path, content):
 
 async def serve(listen, folder):
     from aiosmtpd.smtp import SMTP  # only the program needs it
+
     host, _, port = listen.rpartition(":")
     loop, handler = asyncio.get_running_loop(), Handler(folder)
 
     def session():
         return SMTP(handler, hostname="mx.dest.test", enable_SMTPUTF8=True, data_size_limit=MAX_MESSAGE, loop=loop)
+
     server = await loop.create_server(session, host, int(port))
     await server.serve_forever()
 

@@ -20,9 +20,16 @@ from .unbound import Dns
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # The world that the relay sends to: an exchanger that answers by recipient (sink.py), and domains with a flaw.
-ZONES = ("relay.test. 60 IN MX 10 mx.dest.test.", "relay.test. 60 IN A 127.0.0.1", "dest.test. 60 IN MX 10 mx.dest.test.", "mx.dest.test. 60 IN A {sink}",
-         "other.test. 60 IN MX 10 mx.dest.test.", "nullmx.test. 60 IN MX 0 .", "closed.test. 60 IN MX 10 closed.dest.test.",
-         "closed.dest.test. 60 IN A {closed}")
+ZONES = (
+    "relay.test. 60 IN MX 10 mx.dest.test.",
+    "relay.test. 60 IN A 127.0.0.1",
+    "dest.test. 60 IN MX 10 mx.dest.test.",
+    "mx.dest.test. 60 IN A {sink}",
+    "other.test. 60 IN MX 10 mx.dest.test.",
+    "nullmx.test. 60 IN MX 0 .",
+    "closed.test. 60 IN MX 10 closed.dest.test.",
+    "closed.dest.test. 60 IN A {closed}",
+)
 
 
 class Stack:
@@ -113,12 +120,19 @@ class Stack:
 
 
 class Guard:
-    """Ends the stack's processes when its starter dies without doing so: a small process that waits for the end of a pipe."""
+    """Ends the stack's processes when its starter dies without doing so: a small process that waits for the end of a
+    pipe."""
 
     def __init__(self, ledger):
         read, self.write = os.pipe()
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.stack.guard", str(ledger)], cwd=ROOT, stdin=read,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.stack.guard", str(ledger)],
+            cwd=ROOT,
+            stdin=read,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         os.close(read)
 
     def dismiss(self):

@@ -1,7 +1,7 @@
 """The story that the demo shows and the scenarios check: two customers, and what happens to their mail.
 
-Each step is a method that raises StoryError when a station did not do what it should, and returns one line that says what
-was seen. STEPS lists them in the order in which they must run; a step counts on those before it.
+Each step is a method that raises StoryError when a station did not do what it should, and returns one line that says
+what was seen. STEPS lists them in the order in which they must run; a step counts on those before it.
 """
 
 import dataclasses
@@ -56,7 +56,11 @@ class Story:
         """AUTH is not offered, nor taken, before TLS"""
         for port in (587, 2525):
             with Client(self.node, port, tls=False) as client:
-                expect("auth" not in client.esmtp_features, f"port {port} offers AUTH before STARTTLS", client.esmtp_features)
+                expect(
+                    "auth" not in client.esmtp_features,
+                    f"port {port} offers AUTH before STARTTLS",
+                    client.esmtp_features,
+                )
                 code, text = client.auth_plain(self.acme.app.name, self.acme.app.password)
                 expect(500 <= code < 600, f"port {port} takes AUTH before STARTTLS", f"{code} {text}")
                 code, text = client.mail("app@acme.test")
@@ -84,7 +88,9 @@ class Story:
     def three_ports(self):
         """Mail on 587, 465 and 2525 is accepted, signed and delivered"""
         for port in PORTS:
-            sent = self._send(self.acme.app, "billing@acme.test", f"port{port}@dest.test", f"Invoice by port {port}", port)
+            sent = self._send(
+                self.acme.app, "billing@acme.test", f"port{port}@dest.test", f"Invoice by port {port}", port
+            )
             self._arrives(sent, "acme.test")
         sent = self._send(self.globex.app, "news@globex.test", "reader@other.test", "Our news", 587)
         self._arrives(sent, "globex.test")
@@ -98,15 +104,24 @@ class Story:
 
     def null_sender(self):
         """MAIL FROM:<> is refused"""
-        sent = self._send(self.acme.app, "", "x@dest.test", "From nobody", 587, "refused", header_from="billing@acme.test")
+        sent = self._send(
+            self.acme.app, "", "x@dest.test", "From nobody", 587, "refused", header_from="billing@acme.test"
+        )
         expect(500 <= sent.reply.code < 600, "the null sender is not refused", sent.reply)
         return str(sent.reply)
 
     def foreign_header_from(self):
         """A header From that the login does not own is refused, and what was charged is given back"""
         before = self.used(self.acme)
-        sent = self._send(self.acme.app, "billing@acme.test", "x@dest.test", "As somebody else", 587, "refused",
-                          header_from="ceo@globex.test")
+        sent = self._send(
+            self.acme.app,
+            "billing@acme.test",
+            "x@dest.test",
+            "As somebody else",
+            587,
+            "refused",
+            header_from="ceo@globex.test",
+        )
         expect(sent.reply.code == 550 and sent.reply.step == "end of DATA", "a foreign header From passes", sent.reply)
         after = wait_for("policyd's charge is given back", lambda: self.used(self.acme) == before and "yes")
         expect(after, "the refused message stays charged", f"{before} before, {self.used(self.acme)} after")
@@ -118,7 +133,9 @@ class Story:
         for number in range(self.acme.bulk_limit):
             sent = self._send(self.acme.bulk, "offers@acme.test", f"offer{number}@dest.test", f"Offer {number}", 587)
             expect(sent.reply.accepted, f"message {number + 1} of {self.acme.bulk_limit} is refused", sent.reply)
-        sent = self._send(self.acme.bulk, "offers@acme.test", "offer-too-many@dest.test", "One too many", 587, "deferred")
+        sent = self._send(
+            self.acme.bulk, "offers@acme.test", "offer-too-many@dest.test", "One too many", 587, "deferred"
+        )
         expect(sent.reply.code == 450, "the message over the limit is not deferred with 450", sent.reply)
         after = self.used(self.acme)
         for scope in ("login", "customer"):
@@ -130,21 +147,40 @@ class Story:
         """A recipient that does not exist: a hard bounce, suppressed, the next mail to it refused"""
         sent = self._send(self.acme.app, "billing@acme.test", "unknown@dest.test", "Are you there?", 587, "bounced")
         event = self._event(sent, "message.bounced")
-        expect((event["bounce_class"], event["bounce_category"], event["enhanced_code"]) == ("hard", "bad-mailbox", "5.1.1"),
-               "the bounce is not a hard one for a bad mailbox", event)
-        rows = wait_for("a suppression of unknown@dest.test", lambda: self.stack.postgres.execute(
-            "SELECT reason, event_id FROM waybill.suppressions WHERE customer = 'acme' AND recipient = 'unknown@dest.test'"))
-        expect(rows == [{"reason": "hard-bounce", "event_id": event["event_id"]}], "the suppression names another cause", rows)
+        expect(
+            (event["bounce_class"], event["bounce_category"], event["enhanced_code"])
+            == ("hard", "bad-mailbox", "5.1.1"),
+            "the bounce is not a hard one for a bad mailbox",
+            event,
+        )
+        rows = wait_for(
+            "a suppression of unknown@dest.test",
+            lambda: self.stack.postgres.execute(
+                "SELECT reason, event_id FROM waybill.suppressions WHERE (customer, recipient) = (%s, %s)",
+                [self.acme.name, sent.recipient],
+            ),
+        )
+        expect(
+            rows == [{"reason": "hard-bounce", "event_id": event["event_id"]}],
+            "the suppression names another cause",
+            rows,
+        )
         wait_for("the suppression in the snapshot", lambda: self._rcpt(self.acme.app, "unknown@dest.test")[0] == 550)
         refused = self._send(self.acme.app, "billing@acme.test", "unknown@dest.test", "Still there?", 587, "refused")
-        expect(refused.reply.code == 550 and refused.reply.step == "RCPT TO", "a suppressed recipient is accepted", refused.reply)
+        expect(
+            refused.reply.code == 550 and refused.reply.step == "RCPT TO",
+            "a suppressed recipient is accepted",
+            refused.reply,
+        )
         other = self._rcpt(self.globex.app, "unknown@dest.test", "news@globex.test")
         expect(other[0] == 250, "acme's suppression holds for globex as well", other)
         return str(refused.reply)
 
     def busy_recipient(self):
         """A busy recipient: a deferred event, later delivered"""
-        sent = self._send(self.globex.app, "news@globex.test", "busy@other.test", "At your leisure", 465, "delivered later")
+        sent = self._send(
+            self.globex.app, "news@globex.test", "busy@other.test", "At your leisure", 465, "delivered later"
+        )
         event = self._event(sent, "message.deferred")
         expect(event["enhanced_code"] == "4.2.1", "the deferral lost its enhanced code", event)
         self.stack.sink.accept("busy@other.test")
@@ -154,8 +190,11 @@ class Story:
 
     def events(self):
         """Every event stands in Postgres with all that support needs"""
-        wanted = {"delivered": ["message.delivered"], "bounced": ["message.bounced"],
-                  "delivered later": ["message.deferred", "message.delivered"]}
+        wanted = {
+            "delivered": ["message.delivered"],
+            "bounced": ["message.bounced"],
+            "delivered later": ["message.deferred", "message.delivered"],
+        }
         count = 0
         for sent in self.sent:
             for kind in wanted.get(sent.outcome, []):
@@ -166,11 +205,17 @@ class Story:
     def webhooks(self):
         """Each webhook is received once, its signature verified by somebody else's code"""
         for customer in (self.acme, self.globex):
-            owed = {row["event_id"] for row in self.stack.postgres.execute(
-                "SELECT event_id FROM waybill.deliveries WHERE customer = %s", [customer.name])}
+            owed = {
+                row["event_id"]
+                for row in self.stack.postgres.execute(
+                    "SELECT event_id FROM waybill.deliveries WHERE customer = %s", [customer.name]
+                )
+            }
             expect(owed, f"no event is owed to {customer.name}'s endpoint")
-            wait_for(f"{len(owed)} webhooks for {customer.name}",
-                     lambda: len(self.stack.receiver.deliveries(customer.path)) >= len(owed))
+            wait_for(
+                f"{len(owed)} webhooks for {customer.name}",
+                lambda: len(self.stack.receiver.deliveries(customer.path)) >= len(owed),
+            )
             received = self.stack.receiver.deliveries(customer.path)
             bad = [item for item in received if not item["verified"]]
             expect(not bad, f"{len(bad)} signatures are wrong", bad[:1])
@@ -211,21 +256,34 @@ class Story:
 
     def _arrives(self, sent, domain):
         """Waits for the message at the sink, and verifies its signature."""
-        found = wait_for(f"{sent.message_id} at the sink", lambda: self.stack.sink.find(sent.message_id, sent.recipient))
+        found = wait_for(
+            f"{sent.message_id} at the sink", lambda: self.stack.sink.find(sent.message_id, sent.recipient)
+        )
         sent.signatures = dkim_check.verify(found[0]["bytes"], self.stack.dns)
-        expect(any(right and of == domain for of, _, _, right in sent.signatures),
-               f"{sent.message_id} has no right signature of {domain}", sent.signatures)
+        expect(
+            any(right and of == domain for of, _, _, right in sent.signatures),
+            f"{sent.message_id} has no right signature of {domain}",
+            sent.signatures,
+        )
 
     def _event(self, sent, kind):
         """The event of this type in Postgres, as a dictionary."""
-        return wait_for(f"{kind} of {sent.message_id} for {sent.recipient}", lambda: self.stack.postgres.execute(
-            "SELECT * FROM waybill.events WHERE message_id = %s AND recipient = %s AND type = %s",
-            [sent.message_id, sent.recipient, kind]))[0]
+        return wait_for(
+            f"{kind} of {sent.message_id} for {sent.recipient}",
+            lambda: self.stack.postgres.execute(
+                "SELECT * FROM waybill.events WHERE message_id = %s AND recipient = %s AND type = %s",
+                [sent.message_id, sent.recipient, kind],
+            ),
+        )[0]
 
     def _complete(self, event, sent):
         """Everything that support asks for is there."""
         expect(event["customer"] == sent.login.partition("-")[0], "the event belongs to another customer", event)
-        expect(event["sender"] == sent.sender and event["queue_id"] == sent.reply.queue_id, "another message's facts", event)
+        expect(
+            event["sender"] == sent.sender and event["queue_id"] == sent.reply.queue_id,
+            "another message's facts",
+            event,
+        )
         expect(event["sasl_username"] == sent.login, "the login is lost", event)
         for column in ("occurred_at", "enhanced_code", "reason"):
             expect(event[column], f"{event['type']} without {column}", event)
@@ -233,6 +291,18 @@ class Story:
             expect(event["bounce_category"], f"{event['type']} without a category", event)
 
 
-STEPS = (Story.onboarding, Story.auth_needs_tls, Story.only_plain, Story.wrong_password, Story.three_ports,
-         Story.foreign_sender, Story.null_sender, Story.foreign_header_from, Story.over_the_limit, Story.hard_bounce,
-         Story.busy_recipient, Story.events, Story.webhooks)
+STEPS = (
+    Story.onboarding,
+    Story.auth_needs_tls,
+    Story.only_plain,
+    Story.wrong_password,
+    Story.three_ports,
+    Story.foreign_sender,
+    Story.null_sender,
+    Story.foreign_header_from,
+    Story.over_the_limit,
+    Story.hard_bounce,
+    Story.busy_recipient,
+    Story.events,
+    Story.webhooks,
+)

@@ -17,11 +17,44 @@ class Tls:
         """Makes both; takes some 30 ms."""
         self.folder.mkdir()
         ca_key = self.folder / "ca.key"
-        _openssl("req", "-x509", *_NEW_KEY, "-keyout", ca_key, "-out", self.ca, "-days", "30", "-subj", "/CN=waybill test CA",
-                 "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-        _openssl("req", "-x509", *_NEW_KEY, "-keyout", self.key, "-out", self.certificate, "-days", "30",
-                 "-subj", "/CN=relay.test", "-addext", f"subjectAltName={self.NAMES}", "-CA", self.ca, "-CAkey", ca_key,
-                 "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth")
+        _openssl(
+            "req",
+            "-x509",
+            *_NEW_KEY,
+            "-keyout",
+            ca_key,
+            "-out",
+            self.ca,
+            "-days",
+            "30",
+            "-subj",
+            "/CN=waybill test CA",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        )
+        _openssl(
+            "req",
+            "-x509",
+            *_NEW_KEY,
+            "-keyout",
+            self.key,
+            "-out",
+            self.certificate,
+            "-days",
+            "30",
+            "-subj",
+            "/CN=relay.test",
+            "-addext",
+            f"subjectAltName={self.NAMES}",
+            "-CA",
+            self.ca,
+            "-CAkey",
+            ca_key,
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-addext",
+            "extendedKeyUsage=serverAuth",
+        )
         self.chain.write_bytes(self.key.read_bytes() + self.certificate.read_bytes())
         self.chain.chmod(0o600)
 

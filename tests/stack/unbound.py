@@ -15,13 +15,19 @@ from .errors import StackError
 class Dns:
     def __init__(self, home, processes, address):
         self.folder, self.processes, self.address = home / "dns", processes, address
-        self.conf, self.control, self.log = self.folder / "unbound.conf", self.folder / "control", home / "log" / "unbound.log"
+        self.conf, self.control, self.log = (
+            self.folder / "unbound.conf",
+            self.folder / "control",
+            home / "log" / "unbound.log",
+        )
         self.records = []
 
     def start(self):
         self.folder.mkdir(exist_ok=True)
         quoted = "".join(f"  local-data: '{record}'\n" for record in self.records)
-        self.conf.write_text(_CONF.format(folder=self.folder, address=self.address, control=self.control, records=quoted))
+        self.conf.write_text(
+            _CONF.format(folder=self.folder, address=self.address, control=self.control, records=quoted)
+        )
         self.processes.start("unbound", ["unbound", "-d", "-c", self.conf], self.log)
         self.processes.ready("unbound", self._answers, self.log)
 
@@ -64,7 +70,9 @@ class Dns:
             return False
 
     def _control(self, command, text, *words):
-        done = subprocess.run(["unbound-control", "-c", self.conf, command, *words], input=text, text=True, capture_output=True)
+        done = subprocess.run(
+            ["unbound-control", "-c", self.conf, command, *words], input=text, text=True, capture_output=True
+        )
         if done.returncode or "error" in done.stdout:
             raise StackError(f"unbound-control {command}: {done.stdout}{done.stderr}")
 

@@ -1,4 +1,5 @@
-"""Verifiers of Standard Webhooks signatures, none of them waybill's own: npm's package, or Python's hmac without Node."""
+"""Verifiers of Standard Webhooks signatures, none of them waybill's own: npm's package, or Python's hmac without
+Node."""
 
 import base64
 import binascii
@@ -29,12 +30,16 @@ class NodeVerifier:
         package = json.loads((MODULES / "node_modules" / PACKAGE / "package.json").read_text())
         self.name = f"npm {PACKAGE} {package['version']}"
         self.lock = threading.Lock()
-        self.node = subprocess.Popen(["node", HERE / "verifier.mjs", MODULES], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.node = subprocess.Popen(
+            ["node", HERE / "verifier.mjs", MODULES], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
 
     def verify(self, **fields):
         """None when the signature is right, else what is wrong."""
         with self.lock:
-            self.node.stdin.write(json.dumps({**fields, "body": base64.b64encode(fields["body"]).decode()}).encode() + b"\n")
+            self.node.stdin.write(
+                json.dumps({**fields, "body": base64.b64encode(fields["body"]).decode()}).encode() + b"\n"
+            )
             self.node.stdin.flush()
             answer = json.loads(self.node.stdout.readline())
         return None if answer["verified"] else answer["error"]
