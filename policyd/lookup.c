@@ -1,0 +1,85 @@
+/* From request to facts: see lookup.h. */
+
+#include "common/idn.h"
+
+#include "policyd/lookup.h"
+
+static const char *find_login(struct lookup *l, struct text name)
+{
+	if (!name.len)
+		return NULL;
+	enum directory_answer answer = directory_find_login(&l->view, name, &l->login);
+	if (answer == DIRECTORY_TROUBLE)
+		return "a login's record is damaged";
+	if (answer == DIRECTORY_ABSENT)
+		return NULL;
+	if (directory_find_customer(&l->view, l->login.customer, &l->customer) != DIRECTORY_FOUND)
+		return "a login's customer is missing or damaged";
+	l->facts.login = &l->login;
+	l->facts.customer = &l->customer;
+	return NULL;
+}
+
+static const char *find_sender(struct lookup *l, struct text sender)
+{
+	struct directory_domain domain;
+	if (!sender.len)
+		return NULL;
+	l->facts.sender_trouble = addr_parse(sender, &l->facts.sender);
+	if (!l->facts.sender_trouble)
+		l->facts.sender_trouble =
+			idn_to_ascii(l->facts.sender.domain, l->sender_domain, sizeof l->sender_domain);
+	if (l->facts.sender_trouble)
+		return NULL;
+	l->facts.sender.domain = text_of(l->sender_domain);
+	enum directory_answer answer = directory_find_domain(&l->view, l->facts.sender.domain, &domain);
+	if (answer == DIRECTORY_TROUBLE)
+		return "a domain's record is damaged";
+	l->facts.sender_owned = answer == DIRECTORY_FOUND && text_equal(domain.customer, l->login.customer);
+	return NULL;
+}
+
+/* A recipient that is no plain address is on no list: what becomes of it is Postfix' affair. */
+static const char *find_recipient(struct lookup *l, struct text recipient)
+{
+	struct addr address;
+	char domain[ADDR_MAX_DOMAIN + 1], key[ADDR_MAX + 1];
+	if (!recipient.len || addr_parse(recipient, &address) || idn_to_ascii(address.domain, domain, sizeof domain))
+		return NULL;
+	address.domain = text_of(domain);
+	size_t len = addr_key(address, key, sizeof key);
+	if (!len)
+		return NULL;
+	enum directory_answer answer =
+		directory_find_suppression(&l->view, l->login.customer, text_at(key, len), &l->suppression);
+	if (answer == DIRECTORY_TROUBLE)
+		return "a suppression's record is damaged";
+	if (answer == DIRECTORY_FOUND)
+		l->facts.suppression = &l->suppression;
+	return NULL;
+}
+
+static const char *find_all(struct lookup *l, const struct request *request)
+{
+	const char *why = find_login(l, request->values[REQUEST_LOGIN]);
+	if (why || !l->facts.login)
+		return why;
+	why = find_sender(l, request->values[REQUEST_SENDER]);
+	return why ? why : find_recipient(l, request->values[REQUEST_RECIPIENT]);
+}
+
+const char *lookup_begin(struct directory *directory, const struct request *request, int64_t now_s, struct lookup *out)
+{
+	*out = (struct lookup){.facts.now_s = now_s};
+	if (directory_begin(directory, &out->view) != DIRECTORY_FOUND)
+		return directory_trouble(directory);
+	const char *why = find_all(out, request);
+	if (why)
+		directory_end(&out->view);
+	return why;
+}
+
+void lookup_end(struct lookup *lookup)
+{
+	directory_end(&lookup->view);
+}

@@ -1,0 +1,170 @@
+/* waybill-policyd: answers Postfix's check_policy_service. */
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+
+#include <event2/event.h>
+
+#include "common/counters_async.h"
+#include "common/counters_conf.h"
+#include "common/daemon.h"
+#include "common/directory.h"
+
+#include "policyd/listen.h"
+#include "policyd/server.h"
+
+#define SPARE_DESCRIPTORS 64   /* besides one for each connection */
+#define DRAIN_MS          5000 /* Postfix' own patience with a policy service is 5 s in our master.cf */
+
+static struct {
+	struct daemon_settings common;
+	struct counters_settings redis;
+	char *listen, *socket_group;
+	int socket_mode, unavailable;
+	int64_t max_connections, complete_ms, idle_ms;
+} conf;
+
+#define CONF __typeof__(conf)
+
+static const struct conf_row rows[] = {
+	DAEMON_ROWS(CONF),
+	COUNTERS_ROWS(CONF),
+	{"policyd", "listen", CONF_STRING, offsetof(CONF, listen), "unix:/var/spool/postfix/waybill/policyd", 0, 0,
+	 NULL, false,
+	 "Where Postfix asks: unix:/PATH, inside Postfix's chroot, or inet:ADDRESS:PORT; systemd's socket comes "
+	 "first."},
+	{"policyd", "socket_group", CONF_STRING, offsetof(CONF, socket_group), "postfix", 0, 0, NULL, false,
+	 "The group of the unix socket: Postfix's."},
+	{"policyd", "socket_mode", CONF_MODE, offsetof(CONF, socket_mode), "0660", 0, 0777, NULL, false,
+	 "The mode of the unix socket, in octal."},
+	{"policyd", "max_connections", CONF_INT, offsetof(CONF, max_connections), "10000", 1, 1000000, NULL, false,
+	 "How many connections are served at a time; further ones wait."},
+	{"policyd", "complete_timeout", CONF_DURATION, offsetof(CONF, complete_ms), "10s", 100, 600000, NULL, false,
+	 "How long a request may take to arrive whole, and its answer to be taken."},
+	{"policyd", "idle_timeout", CONF_DURATION, offsetof(CONF, idle_ms), "310s", 1000, 86400000, NULL, false,
+	 "How long a connection may be silent; longer than Postfix's own 300 s."},
+	{"policyd", "redis_unavailable", CONF_ENUM, offsetof(CONF, unavailable), "defer", 0, 0,
+	 service_unavailable_names, true,
+	 "What becomes of mail under a limit while Redis is away: defer it, or accept it uncounted."},
+};
+
+static struct {
+	int fd;
+	bool inherited;
+	struct event_base *base;
+	struct service *service;
+	struct server *server;
+} state = {.fd = -1};
+
+static struct listen_options listen_options(void)
+{
+	return (struct listen_options){.address = conf.listen, .group = conf.socket_group, .mode = conf.socket_mode};
+}
+
+static void allow_descriptors(void)
+{
+	rlim_t wanted = (rlim_t)conf.max_connections + SPARE_DESCRIPTORS;
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+		return;
+	limit.rlim_cur = wanted;
+	if (limit.rlim_max < wanted)
+		limit.rlim_max = wanted;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_warning("descriptors for %lld connections are not allowed (LimitNOFILE)",
+			    (long long)conf.max_connections);
+}
+
+static int prepare(void)
+{
+	char *why;
+	struct listen_options options = listen_options();
+	allow_descriptors();
+	state.fd = daemon_inherited_socket();
+	state.inherited = state.fd >= 0;
+	if (!state.inherited)
+		state.fd = listen_open(&options, &why);
+	if (state.fd >= 0)
+		return 0;
+	log_error("[policyd] listen: %s", why);
+	free(why);
+	return EX_UNAVAILABLE;
+}
+
+static void on_signal(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	(void)context;
+	for (int signal; (signal = daemon_take_signal());) {
+		if (signal == SIGHUP)
+			daemon_reload();
+		else
+			server_drain(state.server, DRAIN_MS);
+	}
+}
+
+static void reloaded(void)
+{
+	service_set_unavailable(state.service, (enum service_unavailable)conf.unavailable);
+}
+
+static void loop(void)
+{
+	struct event *signals = event_new(state.base, daemon_signal_fd(), EV_READ | EV_PERSIST, on_signal, NULL);
+	event_add(signals, NULL);
+	daemon_ready();
+	event_base_dispatch(state.base);
+	event_free(signals);
+}
+
+static int run(void)
+{
+	struct counters_options redis = counters_options_of(&conf.redis);
+	state.base = event_base_new();
+	if (!state.base)
+		return EX_OSERR;
+	struct directory *directory = directory_new(conf.common.directory);
+	struct counters_async *counters = counters_async_new(state.base, &redis);
+	state.service = service_new(&(struct service_options){
+		.directory = directory,
+		.counters = counters,
+		.node = conf.common.node,
+		.unavailable = (enum service_unavailable)conf.unavailable,
+	});
+	state.server = server_new(state.base, &(struct server_options){
+						      .fd = state.fd,
+						      .service = state.service,
+						      .max_connections = (size_t)conf.max_connections,
+						      .complete_ms = conf.complete_ms,
+						      .idle_ms = conf.idle_ms,
+					      });
+	loop();
+	counters_async_free(&counters);
+	server_free(&state.server);
+	service_free(&state.service);
+	directory_free(&directory);
+	event_base_free(state.base);
+	struct listen_options options = listen_options();
+	if (!state.inherited)
+		listen_close(&options, state.fd);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct daemon_program program = {
+		.name = "policyd",
+		.summary = "Answers Postfix's check_policy_service: sending rights at RCPT, limits at DATA.",
+		.rows = rows,
+		.row_count = sizeof rows / sizeof *rows,
+		.conf = &conf,
+		.conf_size = sizeof conf,
+		.prepare = prepare,
+		.run = run,
+		.reloaded = reloaded,
+	};
+	return daemon_main(argc, argv, &program);
+}

@@ -1,0 +1,57 @@
+#ifndef POLICYD_REQUEST_H
+#define POLICYD_REQUEST_H
+
+/* A request of the Postfix policy delegation protocol (SMTPD_POLICY_README): lines "name=value", ended by an empty line.
+ * Order is free, unknown names are ignored, the first of several equal names wins. A core: bytes in, views out. */
+
+#include "common/text.h"
+
+#define REQUEST_MAX_BYTES      65536
+#define REQUEST_MAX_ATTRIBUTES 256
+
+/* The attributes that matter to a decision. */
+enum request_attribute {
+	REQUEST_REQUEST, /* "smtpd_access_policy" */
+	REQUEST_STATE,   /* protocol_state */
+	REQUEST_QUEUE_ID,
+	REQUEST_INSTANCE,
+	REQUEST_SENDER,
+	REQUEST_RECIPIENT,
+	REQUEST_RECIPIENT_COUNT,
+	REQUEST_SIZE,
+	REQUEST_CLIENT_ADDRESS,
+	REQUEST_LOGIN,      /* sasl_username */
+	REQUEST_ENCRYPTION, /* encryption_protocol: empty without TLS */
+	REQUEST_ATTRIBUTE_MAX
+};
+
+enum request_state {
+	REQUEST_AT_OTHER,
+	REQUEST_AT_MAIL,
+	REQUEST_AT_RCPT,
+	REQUEST_AT_DATA,
+	REQUEST_AT_END,
+	REQUEST_AT_MAX
+};
+
+struct request {
+	struct text values[REQUEST_ATTRIBUTE_MAX]; /* empty when absent */
+	enum request_state state;
+};
+
+/* Where one request ends, while its bytes still arrive. Start from {0} for each request. */
+struct request_scan {
+	size_t seen; /* bytes looked at */
+};
+
+/* Is the first request in BYTES whole? NULL and *LEN, its bytes with the empty line, or 0 as long as it is not; or why
+ * it never will be. BYTES may only have grown since the last call with SCAN. */
+const char *request_scan(struct request_scan *scan, struct text bytes, size_t *len);
+
+/* Takes a whole request apart: NULL and *OUT, views into BYTES; or why the connection must be closed without a reply. */
+const char *request_parse(struct text bytes, struct request *out);
+
+/* A number among the values; 0 when absent or none. */
+int64_t request_number(const struct request *request, enum request_attribute attribute);
+
+#endif

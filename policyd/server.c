@@ -1,0 +1,336 @@
+/* The policy protocol on sockets: see server.h.
+ *
+ * A connection handles one request at a time: the next one is looked at when the answer stands in its output, so that
+ * answers keep the order of the questions. While the counters are asked nothing is read, since the request's texts are
+ * views into the input. A connection closed meanwhile lives on, without its socket, until its answer has come. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <event2/listener.h>
+
+#include "common/log.h"
+#include "common/memory.h"
+
+#include "policyd/server.h"
+
+#define READ_MAX   (64 * 1024) /* bytes of one read */
+#define OUTPUT_MAX (64 * 1024) /* a client that does not read its replies is not asked for more questions */
+#define KEEP_MAX   (8 * 1024)  /* an idle connection keeps no larger buffer */
+#define TICK_MS    1000        /* how often time limits are looked at */
+#define ACCEPT_MS  1000        /* pause after accept(2) failed, for want of descriptors */
+
+struct connection {
+	struct server *server;
+	int fd; /* -1: closed, but an answer is outstanding */
+	struct event *readable, *writable;
+	struct buffer in, out;
+	size_t used; /* of in: requests that have been asked */
+	struct request_scan scan;
+	int64_t since_ms; /* when the present request, reply or idle time began */
+	bool partial;     /* a request has begun, or a reply is not taken */
+	bool asked;       /* an answer is outstanding */
+	bool working;     /* within work(): an answer needs not call it */
+	bool finished;    /* close when the output is written */
+	struct connection *previous, *next;
+};
+
+struct server {
+	struct event_base *base;
+	struct server_options options;
+	struct evconnlistener *listener;
+	struct event *tick;
+	struct connection *first;
+	size_t count;
+	bool full, draining;
+	int64_t drain_until_ms;
+	char scratch[READ_MAX];
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void unlink_connection(struct connection *c)
+{
+	struct server *server = c->server;
+	*(c->previous ? &c->previous->next : &server->first) = c->next;
+	if (c->next)
+		c->next->previous = c->previous;
+	server->count--;
+	if (server->full && !server->draining) {
+		server->full = false;
+		evconnlistener_enable(server->listener);
+	}
+	if (server->draining && !server->count)
+		event_base_loopbreak(server->base);
+}
+
+static void connection_close(struct connection *c)
+{
+	if (c->fd >= 0) {
+		event_free(c->readable);
+		event_free(c->writable);
+		close(c->fd);
+		c->fd = -1;
+	}
+	if (c->asked || c->working)
+		return;
+	unlink_connection(c);
+	buffer_free(&c->in);
+	buffer_free(&c->out);
+	free(c);
+}
+
+/* Own trouble or a malformed request: what was answered before is still sent. */
+static void finish(struct connection *c)
+{
+	c->finished = true;
+	event_del(c->readable);
+}
+
+static void refuse(struct connection *c, const char *why)
+{
+	log_warning("closing a connection: %s", why);
+	finish(c);
+}
+
+static void answered(void *context, struct text action);
+
+/* Asks the next whole request; false when there is none. */
+static bool ask_next(struct connection *c)
+{
+	struct request request;
+	size_t len = 0;
+	struct text rest = text_from(buffer_view(&c->in), c->used);
+	const char *why = rest.len ? request_scan(&c->scan, rest, &len) : NULL;
+	if (!why && !len)
+		return false;
+	if (!why)
+		why = request_parse(text_head(rest, len), &request);
+	if (why) {
+		refuse(c, why);
+		return false;
+	}
+	c->used += len;
+	c->scan = (struct request_scan){0};
+	c->asked = true;
+	service_ask(c->server->options.service, &request, answered, c);
+	return true;
+}
+
+/* Writes what there is; false when the connection is gone. */
+static bool flush(struct connection *c)
+{
+	if (c->out.len) {
+		ssize_t sent = send(c->fd, c->out.ptr, c->out.len, MSG_NOSIGNAL);
+		if (sent < 0 && errno != EAGAIN && errno != EINTR)
+			return false;
+		buffer_drop(&c->out, sent > 0 ? (size_t)sent : 0);
+	}
+	if (c->out.len)
+		event_add(c->writable, NULL);
+	else if (c->finished || (c->server->draining && !c->asked))
+		return false;
+	return true;
+}
+
+static void give_back_memory(struct buffer *b)
+{
+	if (!b->len && b->cap > KEEP_MAX)
+		buffer_free(b);
+}
+
+/* Drops what has been asked, and notes since when the connection is in its present state. */
+static void settle(struct connection *c)
+{
+	if (!c->asked) {
+		buffer_drop(&c->in, c->used);
+		c->used = 0;
+	}
+	give_back_memory(&c->in);
+	give_back_memory(&c->out);
+	bool partial = c->in.len > c->used || c->out.len > 0;
+	if (!partial || !c->partial)
+		c->since_ms = now_ms();
+	c->partial = partial;
+}
+
+/* Asks as long as answers come at once, then writes them all. */
+static void work(struct connection *c)
+{
+	c->working = true;
+	while (c->fd >= 0 && !c->asked && !c->finished && c->out.len < OUTPUT_MAX && ask_next(c))
+		continue;
+	c->working = false;
+	if (c->fd < 0 || !flush(c)) {
+		connection_close(c);
+		return;
+	}
+	settle(c);
+	if (!c->asked && !c->finished && c->out.len < OUTPUT_MAX)
+		event_add(c->readable, NULL);
+}
+
+static void answered(void *context, struct text action)
+{
+	struct connection *c = context;
+	c->asked = false;
+	if (action.len)
+		buffer_text(&c->out, action);
+	else if (c->fd >= 0)
+		finish(c);
+	c->partial = false;
+	if (!c->working)
+		work(c);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+	(void)what;
+	struct connection *c = context;
+	/* The request under way points into the input: it must not move. */
+	if (c->asked || c->out.len >= OUTPUT_MAX) {
+		event_del(c->readable);
+		return;
+	}
+	ssize_t got = recv(fd, c->server->scratch, READ_MAX, 0);
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (got <= 0) {
+		connection_close(c);
+		return;
+	}
+	buffer_add(&c->in, c->server->scratch, (size_t)got);
+	work(c);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	work(context);
+}
+
+static struct connection *connection_new(struct server *server, int fd)
+{
+	struct connection *c = memory_zero(1, sizeof *c);
+	c->server = server;
+	c->fd = fd;
+	c->since_ms = now_ms();
+	c->readable = event_new(server->base, fd, EV_READ | EV_PERSIST, on_readable, c);
+	c->writable = event_new(server->base, fd, EV_WRITE, on_writable, c);
+	if (!c->readable || !c->writable)
+		abort();
+	c->next = server->first;
+	if (c->next)
+		c->next->previous = c;
+	server->first = c;
+	server->count++;
+	return c;
+}
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int len,
+		      void *context)
+{
+	(void)address;
+	(void)len;
+	struct server *server = context;
+	event_add(connection_new(server, fd)->readable, NULL);
+	if (server->count < server->options.max_connections)
+		return;
+	log_warning("%zu connections are open: further ones wait (max_connections)", server->count);
+	server->full = true;
+	evconnlistener_disable(listener);
+}
+
+static void on_accept_error(struct evconnlistener *listener, void *context)
+{
+	struct server *server = context;
+	log_error("accept: %s; trying again in a second", strerror(errno));
+	server->full = true;
+	evconnlistener_disable(listener);
+}
+
+static bool is_overdue(const struct connection *c, int64_t now)
+{
+	if (c->asked)
+		return false;
+	return now - c->since_ms > (c->partial ? c->server->options.complete_ms : c->server->options.idle_ms);
+}
+
+static void on_tick(evutil_socket_t none, short what, void *context)
+{
+	(void)none;
+	(void)what;
+	struct server *server = context;
+	int64_t now = now_ms();
+	for (struct connection *c = server->first, *next; c; c = next) {
+		next = c->next;
+		bool late = server->draining && now >= server->drain_until_ms;
+		if (c->fd >= 0 && (late || is_overdue(c, now)))
+			connection_close(c);
+	}
+	if (server->full && !server->draining && server->count < server->options.max_connections) {
+		server->full = false;
+		evconnlistener_enable(server->listener);
+	}
+}
+
+struct server *server_new(struct event_base *base, const struct server_options *options)
+{
+	struct server *server = memory_zero(1, sizeof *server);
+	struct timeval tick = {TICK_MS / 1000, 0};
+	server->base = base;
+	server->options = *options;
+	evutil_make_socket_nonblocking(options->fd); /* systemd's may block */
+	server->listener = evconnlistener_new(base, on_accept, server, LEV_OPT_CLOSE_ON_EXEC, 0, options->fd);
+	server->tick = event_new(base, -1, EV_PERSIST, on_tick, server);
+	if (!server->listener || !server->tick)
+		abort();
+	evconnlistener_set_error_cb(server->listener, on_accept_error);
+	event_add(server->tick, &tick);
+	return server;
+}
+
+void server_drain(struct server *server, int64_t grace_ms)
+{
+	server->draining = true;
+	server->drain_until_ms = now_ms() + grace_ms;
+	evconnlistener_disable(server->listener);
+	for (struct connection *c = server->first, *next; c; c = next) {
+		next = c->next;
+		if (!c->asked && !c->partial)
+			connection_close(c);
+	}
+	if (!server->count)
+		event_base_loopbreak(server->base);
+}
+
+void server_free(struct server **server)
+{
+	struct server *s = *server;
+	if (!s)
+		return;
+	for (struct connection *c = s->first, *next; c; c = next) {
+		next = c->next;
+		connection_close(c);
+	}
+	evconnlistener_free(s->listener);
+	event_free(s->tick);
+	free(s);
+	*server = NULL;
+}
+
+size_t server_connections(const struct server *server)
+{
+	return server->count;
+}

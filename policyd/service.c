@@ -1,0 +1,187 @@
+/* One request: see service.h. Rights are decided while the directory's view is open, within the call. Limits need Redis:
+ * the plan, which owns what it names, waits in a ticket until the counters answer; the view does not wait. */
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "common/memory.h"
+
+#include "policyd/decide.h"
+#include "policyd/lookup.h"
+#include "policyd/service.h"
+
+const char *const service_unavailable_names[] = {"defer", "accept", NULL};
+
+struct ticket {
+	struct service *service;
+	struct request request;
+	struct decide_plan plan;
+	service_answer *answer; /* set when the counters are asked */
+	void *context;
+	struct ticket *next; /* among the spare ones */
+};
+
+struct service {
+	struct service_options options;
+	struct ticket *spare;
+	struct buffer reply, line;
+	const char *trouble; /* the last one logged: it is said once */
+};
+
+struct service *service_new(const struct service_options *options)
+{
+	struct service *service = memory_zero(1, sizeof *service);
+	service->options = *options;
+	return service;
+}
+
+void service_free(struct service **service)
+{
+	struct service *s = *service;
+	if (!s)
+		return;
+	for (struct ticket *ticket; (ticket = s->spare);) {
+		s->spare = ticket->next;
+		free(ticket);
+	}
+	buffer_free(&s->reply);
+	buffer_free(&s->line);
+	free(s);
+	*service = NULL;
+}
+
+void service_set_unavailable(struct service *service, enum service_unavailable unavailable)
+{
+	service->options.unavailable = unavailable;
+}
+
+static struct ticket *ticket_new(struct service *service)
+{
+	struct ticket *ticket = service->spare;
+	if (ticket)
+		service->spare = ticket->next;
+	else
+		ticket = memory_new(sizeof *ticket);
+	ticket->service = service;
+	return ticket;
+}
+
+static void ticket_spare(struct ticket *ticket)
+{
+	ticket->next = ticket->service->spare;
+	ticket->service->spare = ticket;
+}
+
+/* Allowed recipients are the bulk of all decisions, and Postfix logs them itself: they go to the debug level. */
+static void log_decision(struct service *service, const struct request *request, struct text customer,
+			 const struct verdict *verdict)
+{
+	service->line.len = 0;
+	decide_log_line(request, customer, verdict, &service->line);
+	if (verdict->reason == REPLY_ALLOWED && !decide_wants_limits(request))
+		log_debug("%s", buffer_string(&service->line));
+	else
+		log_info("%s", buffer_string(&service->line));
+}
+
+/* Logs the verdict and writes its reply; a view that is good until the next one. The answer is given by the caller once
+ * the directory's view is closed, since whoever takes it may ask the next question at once. */
+static struct text conclude(struct service *service, const struct request *request, struct text customer,
+			    const struct verdict *verdict)
+{
+	char limit_text[DECIDE_LIMIT_TEXT];
+	struct reply_words words = decide_words(request, customer, verdict, limit_text);
+	log_decision(service, request, customer, verdict);
+	service->reply.len = 0;
+	reply_add(verdict->reason, &words, &service->reply);
+	return buffer_view(&service->reply);
+}
+
+/* Own trouble: no reply, Postfix asks again and then answers 451 itself. */
+static struct text give_up(struct service *service, const char *why)
+{
+	if (why != service->trouble)
+		log_error("%s; mail is deferred meanwhile; see waybill directory status", why);
+	service->trouble = why;
+	return TEXT("");
+}
+
+static void note_directory_works(struct service *service)
+{
+	if (service->trouble)
+		log_info("the directory can be read again");
+	service->trouble = NULL;
+}
+
+static void counted(void *context, const struct counters_result *result)
+{
+	struct ticket *ticket = context;
+	struct service *service = ticket->service;
+	struct verdict verdict = decide_limits(&ticket->plan, result);
+	if (verdict.reason == REPLY_COUNTERS_AWAY && service->options.unavailable == SERVICE_ACCEPT)
+		verdict.reason = REPLY_UNCOUNTED;
+	struct text action = conclude(service, &ticket->request, text_of(ticket->plan.customer), &verdict);
+	ticket_spare(ticket);
+	ticket->answer(ticket->context, action);
+}
+
+/* Plans the charge of an allowed request. True when the counters are to be asked; else *ACTION is the answer. */
+static bool plan_charge(struct ticket *ticket, const struct decide_facts *facts, const struct verdict *verdict,
+			struct text *action)
+{
+	struct service *service = ticket->service;
+	const char *why = decide_plan(&ticket->request, facts, text_of(service->options.node), &ticket->plan);
+	if (!why && ticket->plan.request.count)
+		return true;
+	*action = why ? give_up(service, why) : conclude(service, &ticket->request, facts->customer->name, verdict);
+	return false;
+}
+
+/* Decides while the directory's view is open. A ticket when the counters are to be asked; else NULL and *ACTION. */
+static struct ticket *decide(struct service *service, const struct request *request, const struct decide_facts *facts,
+			     struct text *action)
+{
+	struct verdict verdict = decide_rights(request, facts);
+	if (verdict.reason != REPLY_ALLOWED || !decide_wants_limits(request)) {
+		*action = conclude(service, request, facts->login ? facts->login->customer : TEXT(""), &verdict);
+		return NULL;
+	}
+	struct ticket *ticket = ticket_new(service);
+	ticket->request = *request;
+	if (plan_charge(ticket, facts, &verdict, action))
+		return ticket;
+	ticket_spare(ticket);
+	return NULL;
+}
+
+static struct ticket *look_up_and_decide(struct service *service, const struct request *request, struct text *action)
+{
+	struct lookup lookup;
+	const char *why = lookup_begin(service->options.directory, request, time(NULL), &lookup);
+	if (why) {
+		*action = give_up(service, why);
+		return NULL;
+	}
+	note_directory_works(service);
+	struct ticket *ticket = decide(service, request, &lookup.facts, action);
+	lookup_end(&lookup);
+	return ticket;
+}
+
+void service_ask(struct service *service, const struct request *request, service_answer *answer, void *context)
+{
+	struct text action;
+	struct ticket *ticket = NULL;
+	if (decide_wants_rights(request))
+		ticket = look_up_and_decide(service, request, &action);
+	else
+		action = conclude(service, request, TEXT(""), &(struct verdict){.reason = REPLY_ALLOWED});
+	if (!ticket) {
+		answer(context, action);
+		return;
+	}
+	ticket->answer = answer;
+	ticket->context = context;
+	counters_async_charge(service->options.counters, &ticket->plan.request, counted, ticket);
+}

@@ -1,0 +1,39 @@
+#ifndef POLICYD_SERVICE_H
+#define POLICYD_SERVICE_H
+
+/* One request from question to answer: look up, decide, charge, log. It knows the directory and the counters, but no
+ * socket. */
+
+#include "common/counters_async.h"
+#include "common/directory.h"
+
+#include "policyd/request.h"
+
+/* What a login's limits come to while Redis is away. */
+enum service_unavailable { SERVICE_DEFER, SERVICE_ACCEPT, SERVICE_UNAVAILABLE_MAX };
+extern const char *const service_unavailable_names[]; /* NULL-terminated: for the configuration table */
+
+struct service;
+
+struct service_options {
+	struct directory *directory;
+	struct counters_async *counters;
+	const char *node;
+	enum service_unavailable unavailable;
+};
+
+/* Called exactly once for each request, perhaps before service_ask() returns: ACTION is Postfix's answer, "action=…\n\n",
+ * or empty: own trouble, the connection must be closed without a reply. */
+typedef void service_answer(void *context, struct text action);
+
+/* The options' members must outlive the service. */
+struct service *service_new(const struct service_options *options);
+/* No request may be open: free the counters first. */
+void service_free(struct service **service);
+/* After a reload. */
+void service_set_unavailable(struct service *service, enum service_unavailable unavailable);
+
+/* REQUEST's texts must stay until ANSWER is called, *REQUEST itself need not. */
+void service_ask(struct service *service, const struct request *request, service_answer *answer, void *context);
+
+#endif
