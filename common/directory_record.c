@@ -353,7 +353,7 @@ void directory_state_encode(const struct directory_state *in, struct buffer *out
 	put_byte(out, DIRECTORY_FORMAT);
 	put_text(out, in->source);
 	put_int(out, in->seq);
-	put_text(out, in->gaps);
+	put_text(out, in->snapshot);
 	put_int(out, in->built_at);
 	put_int(out, in->changed_at);
 }
@@ -363,7 +363,7 @@ const char *directory_state_decode(struct text bytes, struct directory_state *ou
 	struct reader in = record_begin(bytes);
 	out->source = take_text(&in);
 	out->seq = take_int(&in);
-	out->gaps = take_text(&in);
+	out->snapshot = take_text(&in);
 	out->built_at = take_int(&in);
 	out->changed_at = take_int(&in);
 	return record_end(&in);

@@ -76,11 +76,11 @@ struct directory_offset {
 
 /* How far a snapshot has come: the entry that a reader looks at first and that the follower goes on from. */
 struct directory_state {
-	struct text source; /* names the database: another one means another directory */
-	int64_t seq;        /* every change up to here is applied, but for the gaps */
-	struct text gaps;   /* changes that were not committed yet: ctl/follow_cursor.h writes and reads it */
-	int64_t built_at;   /* seconds since 1970: the last full build */
-	int64_t changed_at; /* the last change applied */
+	struct text source;   /* names the database: another one means another directory */
+	int64_t seq;          /* every change up to here is applied, but for the gaps */
+	struct text snapshot; /* what it shows, as Postgres says it: pg_current_snapshot() (ctl/follow.h) */
+	int64_t built_at;     /* seconds since 1970: the last full build */
+	int64_t changed_at;   /* the last change applied */
 };
 
 /* What stands in the file: entries of these kinds, found by kind and name. A customer's, login's or domain's name is

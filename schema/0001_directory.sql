@@ -4,8 +4,8 @@ CREATE SCHEMA waybill;   -- private: tables and functions
 CREATE SCHEMA support;   -- stable views for people
 CREATE SCHEMA auth;      -- what Dovecot reads
 
--- One role per program, with the least grants. They are NOLOGIN group roles: the sysadmin grants them to the accounts
--- that the programs connect as (packaging makes them the same by peer authentication).
+-- One role per program, with the least grants. They may log in, by peer authentication or a password that the sysadmin
+-- sets. Roles belong to the whole server: another database's migration may have made them already.
 DO $$
 DECLARE
 	role text;
@@ -20,7 +20,13 @@ END $$;
 
 GRANT USAGE ON SCHEMA waybill TO waybill_admin, waybill_follow, waybill_bouncer, waybill_report, waybill_webhookd;
 GRANT USAGE ON SCHEMA support TO waybill_admin, waybill_support;
-GRANT USAGE ON SCHEMA auth TO waybill_dovecot;
+GRANT USAGE ON SCHEMA auth TO waybill_admin, waybill_dovecot;
+-- Whatever later files create is the admin's to use as well.
+ALTER DEFAULT PRIVILEGES IN SCHEMA waybill GRANT ALL ON TABLES TO waybill_admin;
+ALTER DEFAULT PRIVILEGES IN SCHEMA waybill GRANT ALL ON SEQUENCES TO waybill_admin;
+ALTER DEFAULT PRIVILEGES IN SCHEMA support GRANT SELECT ON TABLES TO waybill_admin, waybill_support;
+ALTER DEFAULT PRIVILEGES IN SCHEMA auth GRANT SELECT ON TABLES TO waybill_admin, waybill_dovecot;
+ALTER DEFAULT PRIVILEGES IN SCHEMA waybill GRANT EXECUTE ON FUNCTIONS TO waybill_admin;
 
 CREATE TABLE waybill.customers (
 	customer      text PRIMARY KEY CHECK (customer ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
@@ -65,9 +71,10 @@ CREATE TABLE waybill.domains (
 );
 CREATE INDEX ON waybill.domains (customer);
 
+-- In mode cname the selectors are the two slots wb1 and wb2, used in turn; else they name the quarter: s2026q4.
 CREATE TABLE waybill.dkim_keys (
 	domain      text NOT NULL REFERENCES waybill.domains ON DELETE CASCADE,
-	selector    text NOT NULL,
+	selector    text NOT NULL CHECK (selector ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
 	algorithm   text NOT NULL CHECK (algorithm IN ('rsa-sha256', 'ed25519-sha256')),
 	state       text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'active', 'retiring', 'retired')),
 	sealed      bytea NOT NULL,                     -- common/seal.h over the DER private key; data "domain selector"
@@ -78,18 +85,22 @@ CREATE TABLE waybill.dkim_keys (
 	retired_at  timestamptz,
 	PRIMARY KEY (domain, selector)
 );
+-- One key of an algorithm signs, so that the milter need not choose.
+CREATE UNIQUE INDEX ON waybill.dkim_keys (domain, algorithm) WHERE state = 'active';
 
 CREATE TABLE waybill.limits (
-	id         text PRIMARY KEY,                    -- common/limit.h: LIMIT_ID_MAX
+	id         text PRIMARY KEY CHECK (id ~ '^[a-z0-9-]{1,32}$'),          -- common/limit.h: LIMIT_ID_MAX
 	scope      text NOT NULL CHECK (scope IN ('login', 'network', 'customer', 'domain', 'destination', 'relay')),
 	customer   text REFERENCES waybill.customers ON DELETE CASCADE,        -- NULL only for scope relay
 	login      text REFERENCES waybill.logins ON DELETE CASCADE,           -- NULL: each login of the customer
-	domain     text,                                -- scopes domain and destination; NULL: each
+	domain     text REFERENCES waybill.domains ON DELETE CASCADE,          -- of scope domain; NULL: each domain of the customer
 	unit       text NOT NULL CHECK (unit IN ('messages', 'recipients', 'bytes')),
 	spec       text NOT NULL,                       -- grammar: common/limit.h
 	action     text NOT NULL DEFAULT 'defer' CHECK (action IN ('defer', 'reject', 'hold', 'shadow')),
 	created_at timestamptz NOT NULL DEFAULT now(),
-	CHECK ((scope = 'relay') = (customer IS NULL))
+	CHECK ((scope = 'relay') = (customer IS NULL)),
+	CHECK (login IS NULL OR scope IN ('login', 'network')),
+	CHECK (domain IS NULL OR scope = 'domain')
 );
 CREATE INDEX ON waybill.limits (customer);
 
@@ -104,9 +115,10 @@ CREATE TABLE waybill.suppressions (
 	PRIMARY KEY (customer, recipient)
 );
 
--- Followers read changes by sequence. A row says only that something about (kind, key) changed: followers read the thing
--- itself, so applying a change twice is harmless. Numbers are given before commit, so a lower one may appear after a
--- higher one: followers come back for gaps until no open transaction can fill them (xid).
+-- Followers read what changed. A row says only that something about (kind, key) changed: followers read the thing itself,
+-- so applying a row twice is harmless. seq is given before commit, so a lower one may become visible after a higher one;
+-- a follower therefore remembers no number but the snapshot (pg_current_snapshot()) that it has applied, and the next time
+-- takes the rows that were not visible in it: xid >= pg_snapshot_xmin(last) AND NOT pg_visible_in_snapshot(xid, last).
 CREATE TABLE waybill.changes (
 	seq  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	xid  xid8 NOT NULL DEFAULT pg_current_xact_id(),
@@ -114,13 +126,205 @@ CREATE TABLE waybill.changes (
 	kind text NOT NULL CHECK (kind IN ('customer', 'login', 'domain', 'suppression', 'relay')),
 	key  text NOT NULL                              -- suppression: customer, space, recipient
 );
+CREATE INDEX ON waybill.changes (xid);
+
+-- Where each node's follower is.
+CREATE TABLE waybill.followers (
+	node       text PRIMARY KEY,
+	path       text NOT NULL,                       -- of the snapshot
+	seq        bigint NOT NULL,                     -- the last change applied
+	changed_at timestamptz NOT NULL,                -- when it was
+	built_at   timestamptz NOT NULL,                -- the last full build
+	seen_at    timestamptz NOT NULL DEFAULT now()   -- the last sign of life
+);
 
 CREATE TABLE waybill.audit (
 	id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-	at     timestamptz NOT NULL DEFAULT now(),
-	who    text NOT NULL DEFAULT session_user,
-	what   text NOT NULL,                           -- "login.add", "limit.set", …
-	object text NOT NULL,
+	at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+	who    text NOT NULL,                           -- the person that the command line names, else the role
+	what   text NOT NULL,                           -- "login add", "limit set", …; else the SQL: "logins update"
+	object text NOT NULL,                           -- "login app@acme"
 	before jsonb,
 	after  jsonb                                    -- never a secret
 );
+CREATE INDEX ON waybill.audit (object, id);
+
+-- What a row's audit may not show.
+CREATE FUNCTION waybill.without_secrets(r jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS
+$$ SELECT r - '{password_hash,previous_hash,sealed,public_key,sealed_secret,sealed_previous}'::text[] $$;
+
+-- The audit of one row. TG_ARGV: the object's word, then the columns that name it.
+CREATE FUNCTION waybill.keep_audit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+	was  jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+	"is" jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+	name text := TG_ARGV[0];
+BEGIN
+	IF was IS NOT DISTINCT FROM "is" THEN
+		RETURN NULL;
+	END IF;
+	FOR i IN 1 .. TG_NARGS - 1 LOOP
+		name := name || ' ' || coalesce(coalesce("is", was) ->> TG_ARGV[i], '*');
+	END LOOP;
+	INSERT INTO waybill.audit (who, what, object, before, after) VALUES (
+		coalesce(nullif(current_setting('waybill.who', true), ''), session_user),
+		coalesce(nullif(current_setting('waybill.what', true), ''), TG_TABLE_NAME || ' ' || lower(TG_OP)),
+		name, waybill.without_secrets(was), waybill.without_secrets("is"));
+	RETURN NULL;
+END $$;
+
+-- The change of one row, for followers. TG_ARGV: kind, and the columns that make the key; of both the old row and the new.
+CREATE FUNCTION waybill.keep_change() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+	row  jsonb;
+	keys text[] := '{}';
+	key  text;
+BEGIN
+	FOREACH row IN ARRAY ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END,
+	                           CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END] LOOP
+		CONTINUE WHEN row IS NULL;
+		key := row ->> TG_ARGV[1];
+		IF TG_NARGS > 2 THEN
+			key := key || ' ' || (row ->> TG_ARGV[2]);
+		END IF;
+		IF NOT key = ANY (keys) THEN
+			keys := keys || key;
+			INSERT INTO waybill.changes (kind, key) VALUES (TG_ARGV[0], key);
+		END IF;
+	END LOOP;
+	RETURN NULL;
+END $$;
+
+-- A limit stands in the records of those whom it limits.
+CREATE FUNCTION waybill.keep_limit_change() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+	row waybill.limits;
+BEGIN
+	FOREACH row IN ARRAY ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN OLD END, CASE WHEN TG_OP <> 'DELETE' THEN NEW END] LOOP
+		CASE
+			WHEN row.id IS NULL THEN
+				CONTINUE;
+			WHEN row.scope IN ('login', 'network') THEN
+				INSERT INTO waybill.changes (kind, key) SELECT 'login', login FROM waybill.logins
+					WHERE customer = row.customer AND login = coalesce(row.login, login);
+			WHEN row.scope = 'domain' THEN
+				INSERT INTO waybill.changes (kind, key) SELECT 'domain', domain FROM waybill.domains
+					WHERE customer = row.customer AND domain = coalesce(row.domain, domain);
+			WHEN row.scope = 'relay' THEN
+				INSERT INTO waybill.changes (kind, key) VALUES ('relay', '');
+			ELSE
+				INSERT INTO waybill.changes (kind, key) VALUES ('customer', row.customer);
+		END CASE;
+	END LOOP;
+	RETURN NULL;
+END $$;
+
+CREATE TRIGGER change AFTER INSERT OR UPDATE OR DELETE ON waybill.customers
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_change('customer', 'customer');
+CREATE TRIGGER change AFTER INSERT OR DELETE OR UPDATE OF login, customer, enabled, expires_at, networks ON waybill.logins
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_change('login', 'login');
+CREATE TRIGGER change AFTER INSERT OR UPDATE OR DELETE ON waybill.rights
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_change('login', 'login');
+CREATE TRIGGER change AFTER INSERT OR UPDATE OR DELETE ON waybill.domains
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_change('domain', 'domain');
+CREATE TRIGGER change AFTER INSERT OR UPDATE OR DELETE ON waybill.dkim_keys
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_change('domain', 'domain');
+CREATE TRIGGER change AFTER INSERT OR UPDATE OR DELETE ON waybill.limits
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_limit_change();
+CREATE TRIGGER change AFTER INSERT OR UPDATE OR DELETE ON waybill.suppressions
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_change('suppression', 'customer', 'recipient');
+
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON waybill.customers
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('customer', 'customer');
+-- Not the last use: that is an observation, not an act.
+CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF login, customer, label, password_hash, previous_hash, previous_until,
+	enabled, expires_at, networks ON waybill.logins FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('login', 'login');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON waybill.rights
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('right', 'login', 'pattern');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON waybill.domains
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('domain', 'domain');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON waybill.dkim_keys
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('key', 'domain', 'selector');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON waybill.limits
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('limit', 'id');
+-- Suppressions by bounces have their event; people's acts have the audit.
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON waybill.suppressions
+	FOR EACH ROW WHEN (session_user NOT IN ('waybill_bouncer', 'waybill_report'))
+	EXECUTE FUNCTION waybill.keep_audit('suppression', 'customer', 'recipient');
+
+-- A time as the command line takes it: "2026-12-31 18:00", or "+30 days" from now on.
+CREATE FUNCTION waybill.point_in_time(t text) RETURNS timestamptz LANGUAGE sql STABLE AS
+$$ SELECT CASE WHEN t LIKE '+%' THEN now() + substr(t, 2)::interval ELSE t::timestamptz END $$;
+
+-- The offsets of a time zone from a day ago until 400 days ahead: {from, offset, from, offset, …} in seconds. Every zone
+-- changes its offset at a whole quarter of an hour.
+CREATE FUNCTION waybill.zone_offsets(zone text) RETURNS bigint[] LANGUAGE sql STABLE AS $$
+	SELECT array_agg(v ORDER BY at, i) FROM (
+		SELECT at, shift, lag(shift) OVER (ORDER BY at) AS before FROM (
+			SELECT at, extract(epoch FROM (at AT TIME ZONE zone) - (at AT TIME ZONE 'UTC'))::bigint AS shift
+			FROM generate_series(date_trunc('day', now()) - interval '1 day', now() + interval '400 days',
+			                     interval '15 minutes') AS at) AS sampled) AS shifts,
+		LATERAL (VALUES (1, extract(epoch FROM at)::bigint), (2, shift)) AS pair (i, v)
+	WHERE before IS DISTINCT FROM shift
+$$;
+
+-- Followers never go back further than they may sleep (ctl/follow.h), so old rows only take room.
+CREATE FUNCTION waybill.prune_changes() RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS
+$$ DELETE FROM waybill.changes WHERE at < now() - interval '7 days' $$;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA waybill FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION waybill.prune_changes(), waybill.zone_offsets(text) TO waybill_follow;
+
+-- Dovecot asks for one user and takes one password a row, so a rotating login has its former password in a second view,
+-- which a second passdb asks when the first did not match. A disabled or expired login keeps its row with a password
+-- that matches nothing: even a query that forgets nologin refuses it.
+CREATE VIEW auth.passdb WITH (security_barrier = true) AS
+SELECT login AS "user",
+       CASE WHEN usable THEN '{CRYPT}' || password_hash ELSE '{CRYPT}!' END AS password,
+       CASE WHEN NOT usable THEN 'y' END AS nologin,
+       nullif(array_to_string(networks, ','), '') AS allow_nets
+FROM (SELECT *, enabled AND coalesce(expires_at > now(), true) AS usable FROM waybill.logins) AS logins;
+
+CREATE VIEW auth.passdb_previous WITH (security_barrier = true) AS
+SELECT login AS "user", '{CRYPT}' || previous_hash AS password, NULL::text AS nologin,
+       nullif(array_to_string(networks, ','), '') AS allow_nets
+FROM waybill.logins
+WHERE enabled AND coalesce(expires_at > now(), true) AND previous_until > now();
+
+CREATE VIEW support.customers WITH (security_barrier = true) AS
+SELECT c.customer, c.title, c.plan, c.status, c.status_reason, c.status_until, c.time_zone, c.header_from, c.created_at,
+       (SELECT count(*) FROM waybill.logins AS l WHERE l.customer = c.customer) AS logins,
+       (SELECT count(*) FROM waybill.domains AS d WHERE d.customer = c.customer) AS domains
+FROM waybill.customers AS c;
+
+CREATE VIEW support.logins WITH (security_barrier = true) AS
+SELECT l.login, l.customer, l.label, l.enabled, l.expires_at, l.networks,
+       ARRAY(SELECT CASE WHEN r.allow THEN '' ELSE 'not ' END || r.pattern FROM waybill.rights AS r
+             WHERE r.login = l.login ORDER BY r.allow DESC, r.pattern) AS rights,
+       l.previous_until, l.created_at, l.last_used_at
+FROM waybill.logins AS l;
+
+CREATE VIEW support.domains WITH (security_barrier = true) AS
+SELECT d.domain, d.customer, d.dkim_mode, d.header_profile, d.created_at,
+       ARRAY(SELECT k.selector || ' ' || k.state FROM waybill.dkim_keys AS k
+             WHERE k.domain = d.domain ORDER BY k.created_at) AS keys
+FROM waybill.domains AS d;
+
+CREATE VIEW support.limits WITH (security_barrier = true) AS
+SELECT id, scope, customer, login, domain, unit, spec, action, created_at FROM waybill.limits;
+
+CREATE VIEW support.suppressions WITH (security_barrier = true) AS
+SELECT customer, recipient, reason, event_id, note, created_at, expires_at,
+       coalesce(expires_at > now(), true) AS in_force
+FROM waybill.suppressions;
+
+CREATE VIEW support.audit WITH (security_barrier = true) AS
+SELECT id, at, who, what, object, before, after FROM waybill.audit;
+
+GRANT SELECT ON waybill.customers, waybill.rights, waybill.domains, waybill.dkim_keys, waybill.limits,
+	waybill.suppressions, waybill.changes TO waybill_follow;
+-- Not the hashes: the snapshot has no passwords.
+GRANT SELECT (login, customer, enabled, expires_at, networks, created_at) ON waybill.logins TO waybill_follow;
+GRANT SELECT, INSERT, UPDATE ON waybill.followers TO waybill_follow;
+GRANT SELECT (customer), SELECT (status) ON waybill.customers TO waybill_bouncer, waybill_report, waybill_webhookd;
+GRANT SELECT (login, customer, last_used_at), UPDATE (last_used_at) ON waybill.logins TO waybill_bouncer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON waybill.suppressions TO waybill_bouncer, waybill_report;

@@ -192,7 +192,7 @@ static void the_others_come_back(void **state)
 	sample_state(&bytes);
 	assert_null(directory_state_decode(buffer_view(&bytes), &position));
 	assert_true(position.seq == INT64_MAX && position.built_at == INT64_MIN);
-	assert_text(position.gaps, "7,9");
+	assert_text(position.snapshot, "7,9");
 	buffer_free(&bytes);
 }
 

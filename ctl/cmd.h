@@ -1,0 +1,23 @@
+#ifndef CTL_CMD_H
+#define CTL_CMD_H
+
+/* The sub-commands' functions: the last column of the table in ctl/main.c. Each returns its exit status (sysexits.h)
+ * after printing why it is not 0. cmd_NOUN.c has the functions of its noun. */
+
+struct ctl;
+
+typedef int command_run(struct ctl *ctl);
+
+command_run cmd_customer_add, cmd_customer_list, cmd_customer_show, cmd_customer_set, cmd_customer_suspend,
+	cmd_customer_resume, cmd_customer_remove;
+command_run cmd_login_add, cmd_login_list, cmd_login_show, cmd_login_set, cmd_login_rotate, cmd_login_disable,
+	cmd_login_enable, cmd_login_remove, cmd_login_allow, cmd_login_deny, cmd_login_forget;
+command_run cmd_domain_add, cmd_domain_list, cmd_domain_show, cmd_domain_remove, cmd_domain_records, cmd_domain_rotate;
+command_run cmd_limit_set, cmd_limit_list, cmd_limit_remove;
+command_run cmd_suppress_add, cmd_suppress_list, cmd_suppress_remove;
+command_run cmd_can;
+command_run cmd_directory_follow, cmd_directory_status, cmd_directory_verify;
+command_run cmd_db_migrate, cmd_db_status;
+command_run cmd_seal_init;
+
+#endif

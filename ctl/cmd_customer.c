@@ -1,0 +1,131 @@
+#include <sysexits.h>
+
+#include "ctl/check.h"
+#include "ctl/cmd.h"
+#include "ctl/cmd_internal.h"
+#include "ctl/database.h"
+
+static const char *const header_from_names[] = {"off", "log", "enforce"};
+
+int customer_missing(const char *customer)
+{
+	return complain(EX_NOUSER, "waybill customer list", "there is no customer \"%s\"", customer);
+}
+
+/* Runs a change of one customer that returns a row when there was one. */
+static int change(struct ctl *ctl, const char *sql, const char *const *params, size_t count)
+{
+	int status;
+	long rows = database_count(ctl, sql, params, count, &status);
+	return rows < 0 ? status : rows ? 0 : customer_missing(operand(ctl, 0));
+}
+
+static int check_settings(struct ctl *ctl)
+{
+	const char *from = option(ctl, "header-from"), *zone = option(ctl, "time-zone");
+	int status = from ? check_choice("header-from", from, header_from_names, 3) : 0;
+	if (status || !zone)
+		return status;
+	status = database_exists(ctl, "SELECT FROM pg_timezone_names WHERE name = $1", PARAMS(zone));
+	return status == 1 ? complain(EX_DATAERR, NULL, "there is no time zone \"%s\"; an example is \"Europe/Berlin\"",
+				      zone)
+			   : status;
+}
+
+int cmd_customer_add(struct ctl *ctl)
+{
+	const char *customer = operand(ctl, 0);
+	int status = check_customer(customer);
+	if (!status)
+		status = check_settings(ctl);
+	if (status)
+		return status;
+	long added = database_count(
+		ctl,
+		"INSERT INTO waybill.customers (customer, title, plan, time_zone, header_from) VALUES ($1, "
+		"coalesce($2, ''), coalesce($3, ''), coalesce($4, 'UTC'), coalesce($5, 'enforce')) "
+		"ON CONFLICT DO NOTHING RETURNING 1",
+		PARAMS(customer, option(ctl, "title"), option(ctl, "plan"), option(ctl, "time-zone"),
+		       option(ctl, "header-from")),
+		&status);
+	if (added < 0)
+		return status;
+	if (!added)
+		return complain(EX_CANTCREAT, "waybill customer show CUSTOMER",
+				"customer \"%s\" exists already: nothing was changed", customer);
+	remark("customer %s added; next: waybill domain add %s DOMAIN, waybill login add %s LOGIN", customer, customer,
+	       customer);
+	return 0;
+}
+
+int cmd_customer_list(struct ctl *ctl)
+{
+	return database_print(ctl, OUTPUT_LIST, "no customers: waybill customer add CUSTOMER",
+			      "SELECT customer, title, plan, status, logins, domains FROM support.customers "
+			      "WHERE status = coalesce($1, status) ORDER BY customer",
+			      PARAMS(option(ctl, "status")));
+}
+
+int cmd_customer_show(struct ctl *ctl)
+{
+	int status = database_exists(ctl, "SELECT FROM waybill.customers WHERE customer = $1", PARAMS(operand(ctl, 0)));
+	if (status)
+		return status == 1 ? customer_missing(operand(ctl, 0)) : status;
+	return database_print(
+		ctl, OUTPUT_RECORD, NULL,
+		"SELECT c.customer, title, plan, status, status_reason, status_until, time_zone, header_from, "
+		"created_at, ARRAY(SELECT login FROM waybill.logins WHERE customer = $1 ORDER BY 1) AS logins, "
+		"ARRAY(SELECT domain FROM waybill.domains WHERE customer = $1 ORDER BY 1) AS domains, "
+		"ARRAY(SELECT id FROM waybill.limits WHERE customer = $1 ORDER BY 1) AS limits, "
+		"(SELECT count(*) FROM waybill.suppressions WHERE customer = $1) AS suppressions "
+		"FROM waybill.customers AS c WHERE c.customer = $1",
+		PARAMS(operand(ctl, 0)));
+}
+
+int cmd_customer_set(struct ctl *ctl)
+{
+	int status = check_settings(ctl);
+	if (status)
+		return status;
+	return change(ctl,
+		      "UPDATE waybill.customers SET title = coalesce($2, title), plan = coalesce($3, plan), "
+		      "time_zone = coalesce($4, time_zone), header_from = coalesce($5, header_from) "
+		      "WHERE customer = $1 RETURNING 1",
+		      PARAMS(operand(ctl, 0), option(ctl, "title"), option(ctl, "plan"), option(ctl, "time-zone"),
+			     option(ctl, "header-from")));
+}
+
+int cmd_customer_suspend(struct ctl *ctl)
+{
+	int status = change(ctl,
+			    "UPDATE waybill.customers SET status = 'suspended', status_reason = coalesce($2, ''), "
+			    "status_until = waybill.point_in_time($3) WHERE customer = $1 RETURNING 1",
+			    PARAMS(operand(ctl, 0), option(ctl, "reason"), option(ctl, "until")));
+	if (!status)
+		remark("new mail of %s is refused from now on; what is in the queue is still delivered "
+		       "(postqueue -p shows it)",
+		       operand(ctl, 0));
+	return status;
+}
+
+int cmd_customer_resume(struct ctl *ctl)
+{
+	return change(ctl,
+		      "UPDATE waybill.customers SET status = 'active', status_reason = '', status_until = NULL "
+		      "WHERE customer = $1 RETURNING 1",
+		      PARAMS(operand(ctl, 0)));
+}
+
+int cmd_customer_remove(struct ctl *ctl)
+{
+	const char *customer = operand(ctl, 0);
+	if (!ctl->yes)
+		return complain(
+			EX_USAGE, "repeat it with --yes, or: waybill customer suspend CUSTOMER",
+			"removing %s removes its logins, domains, DKIM keys, limits, suppressions and endpoints for "
+			"good. "
+			"Mail in the queue is still delivered, with the signatures it has; its events are kept, its "
+			"webhooks are not sent",
+			customer);
+	return change(ctl, "DELETE FROM waybill.customers WHERE customer = $1 RETURNING 1", PARAMS(customer));
+}

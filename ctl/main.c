@@ -1,0 +1,264 @@
+/* waybill, the command line. This file is its table of contents: each row is a sub-command, and from the rows come
+ * parsing, help, bash completion and the manual page. */
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "ctl/cmd.h"
+#include "ctl/command.h"
+#include "ctl/database.h"
+
+const struct command commands[] = {
+	{"customer",
+	 "add",
+	 "CUSTOMER",
+	 {{"title", "TEXT", "the name that people read"},
+	  {"plan", "TEXT", "what was agreed; a word of yours"},
+	  {"time-zone", "ZONE", "where a customer's day and month begin, as Europe/Berlin; default UTC"},
+	  {"header-from", "off|log|enforce", "whether header From must be the login's to use; default enforce"}},
+	 "Takes on a customer.",
+	 cmd_customer_add},
+	{"customer", "list", "", {{"status", "active|suspended", "only these"}}, "Lists customers.", cmd_customer_list},
+	{"customer", "show", "CUSTOMER", {{0}}, "Shows one customer and what it owns.", cmd_customer_show},
+	{"customer",
+	 "set",
+	 "CUSTOMER",
+	 {{"title", "TEXT", "the name that people read"},
+	  {"plan", "TEXT", "what was agreed; a word of yours"},
+	  {"time-zone", "ZONE", "where a customer's day and month begin"},
+	  {"header-from", "off|log|enforce", "whether header From must be the login's to use"}},
+	 "Changes a customer.",
+	 cmd_customer_set},
+	{"customer",
+	 "suspend",
+	 "CUSTOMER",
+	 {{"reason", "TEXT", "stands in the refusals"},
+	  {"until", "TIME", "ends by itself: 2026-12-31, or \"+2 days\""}},
+	 "Refuses new mail of a customer.",
+	 cmd_customer_suspend},
+	{"customer", "resume", "CUSTOMER", {{0}}, "Ends a suspension.", cmd_customer_resume},
+	{"customer",
+	 "remove",
+	 "CUSTOMER",
+	 {{0}},
+	 "Removes a customer and all it owns; needs --yes.",
+	 cmd_customer_remove},
+
+	{"login",
+	 "add",
+	 "CUSTOMER LOGIN",
+	 {{"label", "TEXT", "which application this is"},
+	  {"expires", "TIME", "2027-01-01, or \"+90 days\"; default never"},
+	  {"networks", "CIDR,…", "where it may come from; default anywhere"},
+	  {"allow", "PATTERN,…", "what it may send as; default *@owned, every address of the customer's domains"}},
+	 "Makes a login; its password is made here and shown once.",
+	 cmd_login_add},
+	{"login", "list", "", {{"customer", "CUSTOMER", "only its logins"}}, "Lists logins.", cmd_login_list},
+	{"login", "show", "LOGIN", {{0}}, "Shows one login, its rights and limits.", cmd_login_show},
+	{"login",
+	 "set",
+	 "LOGIN",
+	 {{"label", "TEXT", "which application this is"},
+	  {"expires", "TIME", "2027-01-01, \"+90 days\", or never"},
+	  {"networks", "CIDR,…", "where it may come from; empty for anywhere"}},
+	 "Changes a login.",
+	 cmd_login_set},
+	{"login",
+	 "rotate",
+	 "LOGIN",
+	 {{"keep", "DURATION", "how long the old password stays valid as well; default \"24 hours\""}},
+	 "Makes a new password, shown once.",
+	 cmd_login_rotate},
+	{"login", "disable", "LOGIN", {{0}}, "Refuses a login until it is enabled again.", cmd_login_disable},
+	{"login", "enable", "LOGIN", {{0}}, "Lets a disabled login in again.", cmd_login_enable},
+	{"login", "remove", "LOGIN", {{0}}, "Removes a login; needs --yes.", cmd_login_remove},
+	{"login",
+	 "allow",
+	 "LOGIN PATTERN…",
+	 {{0}},
+	 "Gives rights: user@example.com, @example.com, @.example.com (with sub-domains), *@owned, <> (the null "
+	 "sender).",
+	 cmd_login_allow},
+	{"login", "deny", "LOGIN PATTERN…", {{0}}, "Takes rights away; a deny beats every allow.", cmd_login_deny},
+	{"login", "forget", "LOGIN PATTERN", {{0}}, "Removes an allow or deny.", cmd_login_forget},
+
+	{"domain",
+	 "add",
+	 "CUSTOMER DOMAIN",
+	 {{"cname", NULL,
+	   "two fixed selectors that point into the relay's zone, so that rotation never asks the customer"},
+	  {"ed25519", NULL, "a second key, Ed25519, beside RSA-2048"},
+	  {"activate", NULL, "sign at once, without having seen the record in DNS"},
+	  {"profile", "strict|list-friendly", "which header fields are over-signed; default strict"}},
+	 "Adds a sending domain, makes its DKIM key and prints the DNS records to publish.",
+	 cmd_domain_add},
+	{"domain",
+	 "list",
+	 "",
+	 {{"customer", "CUSTOMER", "only its domains"}},
+	 "Lists domains and their keys.",
+	 cmd_domain_list},
+	{"domain", "show", "DOMAIN", {{0}}, "Shows one domain and its keys.", cmd_domain_show},
+	{"domain",
+	 "records",
+	 "DOMAIN",
+	 {{"panel", NULL, "name, type and whole value, for a provider's web form"}},
+	 "Prints the DNS records to publish, as lines of a zone file.",
+	 cmd_domain_records},
+	{"domain",
+	 "rotate",
+	 "DOMAIN",
+	 {{"force", NULL, "activate the pending key without having seen it in DNS"}},
+	 "Makes the next DKIM key, or activates it.",
+	 cmd_domain_rotate},
+	{"domain", "remove", "DOMAIN", {{0}}, "Removes a domain and its keys; needs --yes.", cmd_domain_remove},
+
+	{"limit",
+	 "set",
+	 "ID SCOPE UNIT SPEC",
+	 {{"customer", "CUSTOMER", "whom it counts"},
+	  {"login", "LOGIN", "one login; scopes login and network"},
+	  {"domain", "DOMAIN", "one domain; scope domain"},
+	  {"action", "defer|reject|hold|shadow", "what happens to mail beyond it; default defer"}},
+	 "Sets a limit. SCOPE is login, network, customer, domain, destination or relay; UNIT messages, recipients or "
+	 "bytes; "
+	 "SPEC as \"100/h\", \"20/s burst 100\", \"50000/day\".",
+	 cmd_limit_set},
+	{"limit", "list", "", {{"customer", "CUSTOMER", "only its limits"}}, "Lists limits.", cmd_limit_list},
+	{"limit", "remove", "ID", {{0}}, "Removes a limit.", cmd_limit_remove},
+
+	{"suppress",
+	 "add",
+	 "CUSTOMER ADDRESS",
+	 {{"note", "TEXT", "why"}, {"until", "TIME", "ends by itself: 2026-12-31, or \"+30 days\""}},
+	 "Refuses mail of a customer to an address.",
+	 cmd_suppress_add},
+	{"suppress",
+	 "list",
+	 "CUSTOMER",
+	 {{"recipient", "ADDRESS", "only this one"}},
+	 "Lists a customer's suppressions.",
+	 cmd_suppress_list},
+	{"suppress", "remove", "CUSTOMER ADDRESS", {{0}}, "Lets mail to an address pass again.", cmd_suppress_remove},
+
+	{"can", "", "LOGIN ADDRESS", {{0}}, "Says whether a login may send as an address, and why.", cmd_can},
+
+	{"directory",
+	 "follow",
+	 "",
+	 {{"once", NULL, "bring the snapshot up to date and exit"}},
+	 "Keeps this node's snapshot of the directory; a service.",
+	 cmd_directory_follow},
+	{"directory",
+	 "status",
+	 "",
+	 {{0}},
+	 "Shows this node's snapshot, and how far every node's is.",
+	 cmd_directory_status},
+	{"directory", "verify", "", {{0}}, "Checks every entry of this node's snapshot.", cmd_directory_verify},
+
+	{"db",
+	 "migrate",
+	 "",
+	 {{"dry-run", NULL, "only say what would be applied"}},
+	 "Brings the database's schema up to date.",
+	 cmd_db_migrate},
+	{"db", "status", "", {{0}}, "Says which migrations are applied.", cmd_db_status},
+
+	{"seal", "init", "", {{0}}, "Makes the key files that seal DKIM keys and webhook secrets.", cmd_seal_init},
+};
+const size_t command_count = sizeof(commands) / sizeof(*commands);
+
+static int usage(const struct ctl *ctl, const char *why, int argc, char **argv)
+{
+	fprintf(stderr, "waybill: %s\n", why);
+	if (ctl->command)
+		fprintf(stderr, "next: waybill %s%s%s --help\n", ctl->command->noun, *ctl->command->verb ? " " : "",
+			ctl->command->verb);
+	else if (argc > 1)
+		help_noun(stderr, argv[0]);
+	else
+		fputs("next: waybill --help\n", stderr);
+	return EX_USAGE;
+}
+
+static bool has_word(int argc, char **argv, const char *word)
+{
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (!strcmp(argv[i], word))
+			return true;
+	return false;
+}
+
+/* Options in front of the command. Returns the number of words used; -1 when the answer was given already. */
+static int take_front(int argc, char **argv, const char **file)
+{
+	int at = 1;
+	if (at < argc && (!strcmp(argv[at], "-c") || !strcmp(argv[at], "--config"))) {
+		*file = at + 1 < argc ? argv[at + 1] : "";
+		at += 2;
+	}
+	if (at < argc && !strcmp(argv[at], "--version"))
+		puts("waybill " WAYBILL_VERSION);
+	else if (at < argc && !strcmp(argv[at], "--completion"))
+		help_completion(stdout);
+	else if (at < argc && !strcmp(argv[at], "--manual"))
+		help_manual(stdout);
+	else if (at < argc && (!strcmp(argv[at], "--help") || !strcmp(argv[at], "help")))
+		help_all(stdout);
+	else
+		return at;
+	return -1;
+}
+
+static int load_settings(struct ctl *ctl)
+{
+	const char *file = ctl->file;
+	char *error = NULL;
+	/* The command line works with its defaults where nothing is configured; a file that was named must be there. */
+	bool standard = !file && access(SETTINGS_FILE, F_OK);
+	if (!conf_load(standard ? "/dev/null"
+		       : file   ? file
+				: SETTINGS_FILE,
+		       settings_rows, settings_count, &ctl->settings, &error))
+		return 0;
+	int status = complain(EX_CONFIG, NULL, "%s", error);
+	free(error);
+	return status;
+}
+
+static int run(struct ctl *ctl)
+{
+	int status = load_settings(ctl);
+	if (!status)
+		status = ctl->command->run(ctl);
+	database_close(ctl);
+	conf_free(settings_rows, settings_count, &ctl->settings);
+	if (fflush(stdout) || ferror(stdout))
+		status = complain(EX_IOERR, NULL, "the answer could not be written");
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl ctl = {0};
+	/* This process may hold unsealed keys and new passwords: no core dump shows them. */
+	prctl(PR_SET_DUMPABLE, 0);
+	int used = take_front(argc, argv, &ctl.file);
+	if (used < 0)
+		return 0;
+	argc -= used;
+	argv += used;
+	const char *why = command_parse(argc, argv, &ctl);
+	if (has_word(argc, argv, "--help")) {
+		if (ctl.command)
+			help_command(stdout, ctl.command);
+		else
+			help_noun(stdout, argc ? argv[0] : "");
+		return 0;
+	}
+	return why ? usage(&ctl, why, argc, argv) : run(&ctl);
+}
