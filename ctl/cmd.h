@@ -15,6 +15,7 @@ command_run cmd_login_add, cmd_login_list, cmd_login_show, cmd_login_set, cmd_lo
 command_run cmd_domain_add, cmd_domain_list, cmd_domain_show, cmd_domain_remove, cmd_domain_records, cmd_domain_rotate;
 command_run cmd_limit_set, cmd_limit_list, cmd_limit_remove;
 command_run cmd_suppress_add, cmd_suppress_list, cmd_suppress_remove;
+command_run cmd_endpoint_add, cmd_endpoint_list;
 command_run cmd_can;
 command_run cmd_directory_follow, cmd_directory_status, cmd_directory_verify;
 command_run cmd_db_migrate, cmd_db_status;

@@ -144,6 +144,20 @@ const struct command commands[] = {
 	 cmd_suppress_list},
 	{"suppress", "remove", "CUSTOMER ADDRESS", {{0}}, "Lets mail to an address pass again.", cmd_suppress_remove},
 
+	{"endpoint",
+	 "add",
+	 "CUSTOMER URL",
+	 {{"format", "waybill|sendgrid|mailgun|postmark|ses", "the shape of the JSON; default waybill"},
+	  {"events", "TYPE,…", "only these types; default all"}},
+	 "Adds a webhook endpoint; its secret is made here and shown once.",
+	 cmd_endpoint_add},
+	{"endpoint",
+	 "list",
+	 "",
+	 {{"customer", "CUSTOMER", "only its endpoints"}},
+	 "Lists endpoints.",
+	 cmd_endpoint_list},
+
 	{"can", "", "LOGIN ADDRESS", {{0}}, "Says whether a login may send as an address, and why.", cmd_can},
 
 	{"directory",
