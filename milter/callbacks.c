@@ -35,6 +35,9 @@ struct connection {
 	struct signer_hash *hash;
 };
 
+/* The largest packet that libmilter takes: a single field may be longer than the 64 KiB of its default. */
+#define MAX_PACKET (FIELDS_MAX_BYTES - 1)
+
 /* libmilter's callbacks have no argument for what all sessions share; set once, before the first thread starts. */
 static struct engine *shared;
 
@@ -59,10 +62,11 @@ static struct text macro(SMFICTX *ctx, const char *name)
 	return text_of(smfi_getsymval(ctx, room));
 }
 
-/* Asking for the macros that are read, instead of each stage's whole default, saves Postfix and us the rest. */
+/* Asking for the macros that are read, instead of each stage's whole default, saves Postfix and us the rest. A stage's
+ * macros replace those of the last message only if there are any: {mail_addr} is always there. */
 static void ask_for_macros(SMFICTX *ctx, unsigned long offered)
 {
-	char login[] = "{auth_authen}", end[] = "i {auth_authen}", none[] = "i";
+	char login[] = "{mail_addr} {auth_authen}", end[] = "i {auth_authen}", none[] = "i";
 	if (!(offered & SMFIF_SETSYMLIST))
 		return;
 	smfi_setsymlist(ctx, SMFIM_ENVFROM, login);
@@ -100,8 +104,7 @@ static sfsistat on_mail(SMFICTX *ctx, char **argv)
 	if (!connection)
 		return SMFIS_TEMPFAIL;
 	signer_hash_begin(connection->hash);
-	session_begin(&connection->session, macro(ctx, "{auth_authen}"), text_of(argv[0]), signer_hash_add,
-		      connection->hash);
+	session_begin(&connection->session, text_of(argv[0]), signer_hash_add, connection->hash);
 	connection->in_message = true;
 	return go_on(connection, SMFIP_NR_MAIL);
 }
@@ -195,13 +198,6 @@ static sfsistat carry_out(SMFICTX *ctx, const struct session *session, struct ve
 	return accept_message(ctx, session, verdict);
 }
 
-/* The login at the end must be the one that the message began with: another one means that Postfix and we disagree
- * about where a transaction ends. */
-static bool login_changed(SMFICTX *ctx, const struct session *session)
-{
-	return !text_equal(macro(ctx, "{auth_authen}"), buffer_view(&session->login));
-}
-
 static sfsistat refuse_changed_login(SMFICTX *ctx, const struct session *session, struct text queue_id)
 {
 	struct reply_words words = {.login = macro(ctx, "{auth_authen}")};
@@ -220,7 +216,8 @@ static sfsistat on_end(SMFICTX *ctx)
 	struct session *session = &connection->session;
 	struct text queue_id = macro(ctx, "i");
 	connection->in_message = false;
-	if (login_changed(ctx, session))
+	/* Asked for here alone: libmilter finds a macro of any stage, at MAIL also what the last message's end left. */
+	if (!session_login(session, macro(ctx, "{auth_authen}")))
 		return refuse_changed_login(ctx, session, queue_id);
 	unsigned char body_hash[SIGNER_HASH_SIZE];
 	struct verdict verdict = {0};
@@ -319,6 +316,7 @@ char *callbacks_listen(const struct callbacks_options *options)
 		return problem(path, "another process serves this socket; stop it, or give this one another listen",
 			       NULL);
 	char *listen = text_copy(text_of(options->listen));
+	smfi_setmaxdatasize(MAX_PACKET);
 	int failed = smfi_setconn(listen) != MI_SUCCESS || smfi_settimeout((int)options->timeout_s) != MI_SUCCESS ||
 		     smfi_register(description) != MI_SUCCESS || smfi_opensocket(true) != MI_SUCCESS;
 	free(listen);

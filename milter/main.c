@@ -91,10 +91,12 @@ static void *reload_on_signal(void *signals)
 static int serve(void)
 {
 	static sigset_t reload;
+	sigset_t all;
 	pthread_t thread;
+	sigfillset(&all); /* no thread but the one that waits for it may get a signal; libmilter's waits for TERM */
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	sigemptyset(&reload);
 	sigaddset(&reload, SIGUSR1);
-	pthread_sigmask(SIG_BLOCK, &reload, NULL);
 	if (pthread_create(&thread, NULL, reload_on_signal, &reload) != 0)
 		return EX_OSERR;
 	daemon_ready();
@@ -110,13 +112,14 @@ static int run(void)
 	engine.directory = directory_new(settings.common.directory);
 	engine.counters = counters_new(&redis);
 	engine.keys = keys_new(seal, (size_t)settings.key_cache);
-	engine.node = settings.common.node;
+	engine.node = text_copy(text_of(settings.common.node)); /* a reload replaces the settings' strings */
 	atomic_store(&engine.counting, true);
 	take_settings();
 	int status = serve();
 	keys_free(&engine.keys);
 	counters_free(&engine.counters);
 	directory_free(&engine.directory);
+	free(engine.node);
 	seal_close(&seal);
 	return status;
 }
@@ -126,7 +129,6 @@ int main(int argc, char **argv)
 	static const struct daemon_program program = {
 		.name = "milter",
 		.summary = "signs, owns and meters the mail that Postfix takes in",
-		.usage = "Signals: USR1 reloads the configuration, TERM stops.",
 		.rows = rows,
 		.row_count = sizeof rows / sizeof *rows,
 		.conf = &settings,

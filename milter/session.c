@@ -11,16 +11,23 @@ static struct text without_brackets(struct text address)
 	return address;
 }
 
-void session_begin(struct session *session, struct text login, struct text sender, canon_sink *sink, void *context)
+void session_begin(struct session *session, struct text sender, canon_sink *sink, void *context)
 {
-	session->login.len = session->sender.len = session->names.len = 0;
-	buffer_text(&session->login, login);
+	session->sender.len = session->names.len = 0;
 	buffer_text(&session->sender, without_brackets(sender));
 	fields_clear(&session->fields);
 	session->fields_overflow = false;
 	session->recipients = session->body_bytes = 0;
 	session->destination_count = 0;
 	canon_body_begin(&session->body, sink, context);
+}
+
+bool session_login(struct session *session, struct text login)
+{
+	if (session->login.len)
+		return text_equal(buffer_view(&session->login), login);
+	buffer_text(&session->login, login);
+	return true;
 }
 
 void session_free(struct session *session)

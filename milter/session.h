@@ -5,7 +5,7 @@
  * nor OpenSSL; the canonical body goes to a sink as it comes, so memory does not depend on the body's size.
  *
  * An SMTP session carries messages one after another; nothing of one may reach the next: session_begin() forgets
- * everything, the login included, which is taken anew for each transaction. */
+ * everything but who has logged in, and even that is told anew for each message and compared. */
 
 #include "common/text.h"
 
@@ -20,7 +20,7 @@ struct session_destination {
 };
 
 struct session {
-	struct buffer login;  /* {auth_authen}; empty: the client did not log in */
+	struct buffer login;  /* of the SMTP session; empty: the client has not logged in */
 	struct buffer sender; /* the envelope's, without brackets; empty: the null sender */
 	struct fields fields;
 	bool fields_overflow; /* the header was larger than fields_add() takes */
@@ -32,9 +32,11 @@ struct session {
 	int64_t body_bytes;
 };
 
-/* A new message: LOGIN as the macro tells (empty: none), SENDER as in MAIL FROM, brackets included or not. The
- * canonical body will go to SINK. */
-void session_begin(struct session *session, struct text login, struct text sender, canon_sink *sink, void *context);
+/* A new message: SENDER as in MAIL FROM, brackets included or not. The canonical body will go to SINK. */
+void session_begin(struct session *session, struct text sender, canon_sink *sink, void *context);
+/* LOGIN is what the mail server says at the end of the message (empty: none). Within one SMTP session a client logs in
+ * at most once (RFC 4954 section 4): false when there was another login before. */
+bool session_login(struct session *session, struct text login);
 void session_free(struct session *session);
 /* One more recipient, brackets included or not. */
 void session_recipient(struct session *session, struct text recipient);

@@ -21,7 +21,7 @@ struct engine {
 	struct directory *directory;
 	struct counters *counters;
 	struct keys *keys;
-	const char *node;
+	char *node;
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */
 	_Atomic bool counting;                /* was Redis there at the last message? For one log line per change */
 };

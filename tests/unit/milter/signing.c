@@ -110,7 +110,7 @@ void signing_sign(const struct signing_keys *keys, const struct signing_request 
 	struct signer_hash *hash = signer_hash_new();
 	struct buffer names = {0}, fields = {0}, digest = {0};
 	signer_hash_begin(hash);
-	session_begin(session, TEXT("login"), TEXT("<a@" SIGNING_DOMAIN ">"), signer_hash_add, hash);
+	session_begin(session, TEXT("<a@" SIGNING_DOMAIN ">"), signer_hash_add, hash);
 	body_hash(session, add_fields(session, request->message), request->chunk ? request->chunk : 65535, hash,
 		  &digest);
 	fields_select(&session->fields, request->profile, &names, &fields);

@@ -1,0 +1,288 @@
+"""The milter process over its socket: what Postfix would see. Signatures are verified by dkimpy."""
+
+import os
+import signal
+import socket
+import stat
+
+import dkim
+import pytest
+
+from conftest import DIRECTORY, RSA, golden_records, public
+from protocol import ALL_ACTIONS, ALL_STEPS, NO_REPLY, NO_STEP, Milter
+
+
+def header(sender="Alice <alice@example.com>", *more):
+    return [("From", sender), ("To", "bob@example.net"), ("Subject", "hello\n\tagain"), *more]
+
+
+def dns(name, timeout=5):
+    name = name.decode() if isinstance(name, bytes) else name
+    return golden_records()[name.split(".")[0]].encode()
+
+
+def verify(answer, headers, body=b"Hello\r\n", count=1):
+    message = answer.apply(headers, body)
+    assert len(answer.inserted("DKIM-Signature")) == count
+    for i in range(count):
+        assert dkim.DKIM(message).verify(idx=i, dnsfunc=dns), message
+
+
+def test_negotiation_waives_what_waits_for_the_end(milter):
+    for letter in "MRLB":
+        assert milter.steps & NO_REPLY[letter]
+    for letter in "CHTN":
+        assert milter.steps & NO_STEP[letter]
+    assert milter.symbols == {2: ["{mail_addr}", "{auth_authen}"], 3: ["i"], 5: ["i", "{auth_authen}"]}
+
+
+def test_a_message_is_signed(daemon, milter):
+    answer = milter.message(header())
+    assert answer.accepted
+    verify(answer, header())
+    signature = answer.inserted("DKIM-Signature")[0]
+    tags = dict(tag.strip().split("=", 1) for tag in signature.split(";"))
+    assert (tags["d"], tags["s"], tags["a"], tags["c"]) == ("example.com", "rsa", "rsa-sha256", "relaxed/relaxed")
+    assert int(tags["x"]) == int(tags["t"]) + 7 * 86400
+    assert "l" not in tags and "i" not in tags
+    daemon.wait_for_log("4F1C2A: customer=acme, login=app, from=alice@example.com, domain=example.com, selector=rsa, "
+                        "action=signed")
+
+
+def test_both_algorithms(milter):
+    headers = header("a@both.test")
+    answer = milter.message(headers)
+    verify(answer, headers, count=2)
+    assert ["a=rsa" in value for value in reversed(answer.inserted("DKIM-Signature"))] == [True, False]
+
+
+def test_a_server_that_waives_nothing(daemon):
+    milter = daemon.connect(steps=0)
+    for _ in range(3):
+        verify(milter.message(header()), header())
+    milter.close()
+
+
+def test_a_server_that_offers_too_little_is_refused(daemon):
+    with pytest.raises((AssertionError, EOFError)):
+        daemon.connect(actions=1)
+    daemon.wait_for_log("milter_protocol = 6")
+
+
+def test_messages_of_one_session_do_not_mix(milter):
+    first = header("a@example.com", ("X-Big", "x" * 100000))
+    verify(milter.message(first, b"one\r\n" * 50000), first, b"one\r\n" * 50000)
+    verify(milter.message(header("b@both.test"), b""), header("b@both.test"), b"", count=2)
+    assert milter.message([("Subject", "no author")]).text.startswith("550 5.6.0")
+    verify(milter.message(header()), header())
+
+
+def test_aborts_leave_nothing_behind(milter):
+    milter.begin("bulk", "x@globex.test", ["y@example.net"])
+    milter.abort()
+    milter.begin("bulk", "x@globex.test", ["y@example.net"])
+    milter.content(header("x@globex.test"), b"never ended\r\n")
+    milter.abort()
+    verify(milter.message(header()), header())
+
+
+def test_mail_without_a_login_is_left_alone(daemon, milter):
+    answer = milter.message(header("anyone@anywhere.test", ("X-Waybill-Tag", "kept")), login=None, queue_id="0FF")
+    assert answer.accepted and not answer.changes
+    milter.message(header(), queue_id="100")
+    daemon.wait_for_log("100: customer=acme")
+    assert "0FF:" not in daemon.log()
+
+
+@pytest.mark.parametrize("sender, reply, reason", [
+    ("a@elsewhere.test", "550 5.7.1", "from-not-owned"),
+    ("a@globex.test", "550 5.7.1", "from-foreign"),
+    ("a@news.globex.test", "550 5.7.1", "from-foreign"),
+    ("a@example.com, b@example.com", "550 5.6.0", "from-malformed"),
+    ("Team: a@example.com;", "550 5.6.0", "from-malformed"),
+])
+def test_from_must_be_owned(daemon, milter, sender, reply, reason):
+    answer = milter.message(header(sender))
+    assert answer.letter == "y" and answer.text.startswith(reply) and f"[{reason}]" in answer.text
+    assert "app" in answer.text
+    daemon.wait_for_log(f"action=reject, reason={reason}")
+
+
+def test_two_from_fields(milter):
+    answer = milter.message(header("a@example.com", ("from", "b@example.com")))
+    assert answer.text.startswith("550 5.6.0") and "[from-several]" in answer.text
+
+
+def test_sender_must_be_owned(milter):
+    assert "[sender-foreign]" in milter.message(header("a@example.com", ("Sender", "b@globex.test"))).text
+    assert "[sender-not-owned]" in milter.message(header("a@example.com", ("Sender", "b@elsewhere.test"))).text
+    assert "[sender-several]" in milter.message(header("a@example.com", *[("Sender", "b@example.com")] * 2)).text
+    headers = header("a@example.com", ("Sender", "b@both.test"))
+    verify(milter.message(headers), headers)
+
+
+def test_a_sub_domain_needs_a_right_of_its_own(milter):
+    assert "[from-not-owned]" in milter.message(header("a@sub.example.com")).text
+
+
+def test_a_sub_domain_is_signed_by_its_parent(milter):
+    headers = header("a@news.parent.test")
+    answer = milter.message(headers, login="sub")
+    verify(answer, headers)
+    assert " d=parent.test;" in answer.inserted("DKIM-Signature")[0]
+
+
+def test_header_from_log_lets_it_pass_and_says_so(daemon, milter):
+    answer = milter.message(header("a@elsewhere.test"), login="bulk")
+    assert answer.accepted and not answer.changes
+    daemon.wait_for_log("action=unsigned, noted=from-not-owned")
+
+
+def test_an_allowed_address_of_no_registered_domain_goes_unsigned(daemon, milter):
+    answer = milter.message(header("partner@elsewhere.test"))
+    assert answer.accepted and not answer.changes
+    assert milter.message(header("a@unsigned.test")).accepted
+
+
+@pytest.mark.parametrize("login, reply, reason", [
+    ("nobody", "450 4.7.1", "login-unknown"),
+    ("off", "525 5.7.13", "login-disabled"),
+    ("old", "525 5.7.13", "login-expired"),
+    ("gone", "525 5.7.13", "customer-suspended"),
+])
+def test_logins_that_may_not(milter, login, reply, reason):
+    answer = milter.message(header(), login=login)
+    assert answer.text.startswith(reply) and f"[{reason}]" in answer.text and login in answer.text
+
+
+@pytest.mark.parametrize("domain", ["pending.test", "broken.test", "mismatch.test"])
+def test_never_unsigned_and_only_that_domain_suffers(daemon, milter, domain):
+    for _ in range(3):
+        answer = milter.message(header(f"a@{domain}"))
+        assert answer.text.startswith("451 4.7.5") and "[no-key]" in answer.text and domain in answer.text
+        assert not answer.changes
+    verify(milter.message(header()), header())
+
+
+def test_the_last_good_key_stays(own_daemon, own_milter):
+    verify(own_milter.message(header()), header())
+    own_daemon.write_directory(DIRECTORY.replace(f"{RSA} {public('rsa')}\ndomain both", f"{RSA} {public('rsa')} spoilt\ndomain both"))
+    for _ in range(2):
+        verify(own_milter.message(header()), header())
+    own_daemon.wait_for_log("the one before it goes on signing")
+    assert own_daemon.log().count("the one before it goes on signing") == 1
+
+
+@pytest.mark.parametrize("second", ["bulk", None])
+def test_a_session_has_one_login(milter, second):
+    assert not milter.message(header(), login=None).changes
+    verify(milter.message(header()), header())
+    answer = milter.message(header(), login=second)
+    assert answer.text.startswith("451 4.3.0") and "[login-changed]" in answer.text and not answer.changes
+    verify(milter.message(header()), header())
+
+
+def test_forged_fields_are_taken_out(milter):
+    headers = header("a@example.com", ("X-Waybill-Event", "1"), ("X-Other", "2"), ("x-waybill-event", "3"),
+                     ("X-WAYBILL-Customer", "globex"))
+    answer = milter.message(headers)
+    assert b"waybill" not in answer.apply(headers, b"Hello\r\n").lower().split(b"dkim-signature")[0].replace(b"\r\n", b"")
+    verify(answer, headers)
+    left = answer.apply(headers, b"")
+    assert b"X-Other" in left and b"aybill-" not in left and b"AYBILL" not in left
+
+
+def test_limits_defer_and_name_the_limit(daemon, milter):
+    answers = [milter.message(header("a@metered.test"), login="meter", queue_id=f"AA{i}") for i in range(5)]
+    assert [answer.accepted for answer in answers] == [True, True, True, False, False]
+    assert answers[3].text.startswith("450 4.7.1") and "metered-hour 3/h" in answers[3].text and "retry in" in answers[3].text
+    daemon.wait_for_log("AA3: customer=metered, login=meter, from=a@metered.test, action=defer, reason=limit, "
+                        "limit=metered-hour, used=3/3")
+
+
+def test_limits_reject(milter):
+    people = [f"p{i}@example.net" for i in range(4)]
+    assert milter.message(header("a@strict.test"), login="strict", recipients=people, queue_id="B1").accepted
+    answer = milter.message(header("a@strict.test"), login="strict", recipients=people, queue_id="B2")
+    assert answer.text.startswith("550 5.7.1") and "strict-day" in answer.text
+    assert milter.message(header("a@strict.test"), login="strict", recipients=people[:1], queue_id="B3").accepted
+
+
+def test_limits_hold(milter):
+    assert milter.message(header("a@held.test"), login="hold", queue_id="C1").changes == []
+    answer = milter.message(header("a@held.test"), login="hold", queue_id="C2")
+    assert answer.accepted and ("q", 0, "", "limit held-hour 1/h") in answer.changes
+
+
+def test_mail_flows_without_redis(own_daemon, own_milter):
+    own_daemon.redis.kill()
+    own_daemon.redis.wait()
+    own_daemon.redis = None
+    for i in range(5):
+        assert own_milter.message(header("a@metered.test"), login="meter", queue_id=f"D{i}").accepted
+    own_daemon.wait_for_log("Redis does not answer")
+    assert own_daemon.log().count("Redis does not answer") == 1
+
+
+def test_without_a_directory_nothing_passes(make_daemon):
+    daemon = make_daemon()
+    daemon.write_directory()
+    daemon.snapshot.rename(daemon.folder / "aside")
+    daemon.start()
+    milter = daemon.connect()
+    answer = milter.message(header())
+    assert answer.text.startswith("451 4.3.0") and "[trouble]" in answer.text
+    (daemon.folder / "aside").rename(daemon.snapshot)
+    daemon.start_redis()
+    for _ in range(100):
+        if milter.message(header()).accepted:
+            break
+    verify(milter.message(header()), header())
+    milter.close()
+
+
+def test_reload_by_usr1_keeps_sessions(own_daemon, own_milter):
+    own_milter.begin("app", "a@example.com", ["b@example.net"])
+    own_daemon.write_conf("signature_lifetime = 0")
+    own_daemon.process.send_signal(signal.SIGUSR1)
+    own_daemon.wait_for_log("configuration")
+    own_milter.content(header(), b"Hello\r\n")
+    answer = own_milter.end("E1", "app")
+    verify(answer, header())
+    for _ in range(100):
+        if "x=" not in own_milter.message(header()).inserted("DKIM-Signature")[0]:
+            return
+    raise AssertionError(own_daemon.log())
+
+
+def test_a_bad_configuration_changes_nothing(own_daemon, own_milter):
+    own_daemon.write_conf("signature_lifetime = never")
+    own_daemon.process.send_signal(signal.SIGUSR1)
+    own_daemon.wait_for_log("signature_lifetime")
+    verify(own_milter.message(header()), header())
+
+
+def test_socket_mode_and_stale_sockets(make_daemon):
+    daemon = make_daemon()
+    daemon.write_directory()
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(daemon.path))
+    stale.close()
+    daemon.start()
+    daemon.wait_for_log("milter")
+    daemon.wait(lambda: stat.S_IMODE(os.stat(daemon.path).st_mode) == 0o600, "the socket's mode")
+    second = make_daemon()
+    second.conf.write_text(daemon.conf.read_text())
+    second.path = daemon.folder / "never"
+    with pytest.raises(AssertionError, match="another process serves this socket"):
+        second.start()
+    assert second.process.wait() == 69
+    second.process = None
+    daemon.connect().close()
+
+
+def test_term_stops(own_daemon):
+    milter = own_daemon.connect()
+    assert milter.message(header()).accepted
+    assert own_daemon.stop() == 0
+    milter.close()
