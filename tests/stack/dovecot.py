@@ -26,27 +26,21 @@ class Dovecot:
         self.processes.stop(self.name)
 
     def _configure(self):
-        sql = self.folder / "waybill-sql.conf.ext"
-        sql.write_text(_replace(SHIPPED / "waybill-sql.conf.ext", "/var/run/postgresql", self.postgres.folder))
+        places = {"/var/spool/postfix/private/auth": self.socket}
+        for name in ("waybill-sql.conf.ext", "waybill-sql-previous.conf.ext"):
+            places[f"/etc/dovecot/{name}"] = self.folder / name
+            (self.folder / name).write_text(_replace(SHIPPED / name, {"/var/run/postgresql": self.postgres.folder}))
         snippet = self.folder / "waybill.conf"
-        snippet.write_text(
-            _replace(
-                SHIPPED / "waybill.conf",
-                "/etc/dovecot/waybill-sql.conf.ext",
-                sql,
-                "/var/spool/postfix/private/auth",
-                self.socket,
-            )
-        )
+        snippet.write_text(_replace(SHIPPED / "waybill.conf", places))
         (self.folder / "dovecot.conf").write_text(
             _CONF.format(folder=self.folder, snippet=snippet, name=self.name, log=self.log)
         )
 
 
-def _replace(path, *pairs):
+def _replace(path, places):
     """The text of a shipped file with this stack's places; a place that is no longer in it is an error."""
     text = path.read_text()
-    for old, new in zip(pairs[::2], pairs[1::2]):
+    for old, new in places.items():
         if old not in text:
             raise StackError(f"{path} no longer names {old}")
         text = text.replace(old, str(new))
