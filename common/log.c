@@ -86,6 +86,7 @@ static void replace_controls(char *message)
 	}
 }
 
+static void log_message(enum log_level level, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 static void log_message(enum log_level level, const char *format, va_list args)
 {
 	char message[LOG_LINE_MAX];
