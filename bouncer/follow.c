@@ -1,0 +1,201 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "common/log.h"
+
+#include "bouncer/follow.h"
+#include "bouncer/pipeline.h"
+#include "bouncer/store.h"
+#include "bouncer/tail.h"
+
+/* A batch ends at the first of these. More rows make the database no faster, fewer make it slower. */
+#define BATCH_EVENTS 1000
+#define BATCH_LINES  8000
+#define BATCH_BYTES  (4 << 20)
+/* Lines that made no event wait for company; those that did do not. */
+#define LINGER_MS 200
+#define POLL_MS   1000
+#define DAY_MS    (24 * 3600 * 1000LL)
+
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MAX_MS   5000
+
+struct follow {
+	const struct follow_settings *settings;
+	struct store *store;
+	struct pipeline *pipeline;
+	struct tail *tail;
+	int64_t log_time_us;
+	size_t lines;     /* read since the last commit */
+	int64_t since_ms; /* when the first of them was read */
+	int64_t partitions_at_ms;
+	bool away; /* Postgres is, and the log knows */
+	bool no_file;
+	uint64_t dead;
+};
+
+static int64_t clock_ms(clockid_t clock)
+{
+	struct timespec now;
+	clock_gettime(clock, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void on_event(void *context, const struct event *event)
+{
+	struct follow *f = context;
+	f->log_time_us = event->time_us;
+	store_event(f->store, event);
+}
+
+static void on_unparsed(void *context, struct text line, const char *why)
+{
+	struct follow *f = context;
+	store_unparsed(f->store, line, why);
+}
+
+/* Says once that Postgres is away, waits; true: stop. */
+static bool back_off(struct follow *f, int *wait_ms)
+{
+	if (!f->away)
+		log_warning("postgres: %s; mail flows on, the log is read on from the same place when it answers",
+			    store_error(f->store));
+	f->away = true;
+	bool stop = f->settings->pause(-1, *wait_ms);
+	*wait_ms = *wait_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : *wait_ms * 2;
+	return stop;
+}
+
+static void is_back(struct follow *f)
+{
+	if (f->away)
+		log_info("postgres answers again");
+	f->away = false;
+}
+
+/* Commits what was read: 0, or an exit status, or -1 to stop. */
+static int commit(struct follow *f)
+{
+	struct tail_position position;
+	int wait_ms = BACKOFF_FIRST_MS;
+	enum pg_status status;
+	tail_position(f->tail, &position);
+	store_seal(f->store, pipeline_track(f->pipeline), &position, f->log_time_us, tail_behind(f->tail));
+	while ((status = store_commit(f->store)) == PG_RETRY)
+		if (back_off(f, &wait_ms))
+			return -1;
+	if (status == PG_FAILED) {
+		log_error("postgres: %s", store_error(f->store));
+		return EX_TEMPFAIL;
+	}
+	is_back(f);
+	if (store_dead(f->store) > f->dead)
+		log_warning("postgres refused %" PRIu64 " events; they are kept in support.dead_letters",
+			    store_dead(f->store) - f->dead);
+	f->dead = store_dead(f->store);
+	f->lines = 0;
+	return 0;
+}
+
+static void report_loss(struct follow *f, const struct tail_loss *loss)
+{
+	struct buffer detail = {0};
+	buffer_format(&detail, "{\"kind\":\"%s\",\"offset\":%" PRIu64 "}", loss->why, loss->offset);
+	log_warning("%s: %s at offset %" PRIu64 ": lines may be lost; reading on from its start", f->settings->log,
+		    loss->why, loss->offset);
+	pipeline_gap(f->pipeline, text_of(f->settings->node), text_of(f->settings->log),
+		     clock_ms(CLOCK_REALTIME) * 1000, buffer_view(&detail));
+	buffer_free(&detail);
+}
+
+/* Reads lines until the batch is full or there are no more. */
+static void read_lines(struct follow *f)
+{
+	struct text line;
+	struct tail_loss loss;
+	int64_t now_us = clock_ms(CLOCK_REALTIME) / POLL_MS * POLL_MS * 1000;
+	while (f->lines < BATCH_LINES && store_events(f->store) < BATCH_EVENTS && store_bytes(f->store) < BATCH_BYTES &&
+	       tail_next(f->tail, &line)) {
+		if (!f->lines++)
+			f->since_ms = clock_ms(CLOCK_MONOTONIC);
+		pipeline_line(f->pipeline, line, now_us);
+	}
+	if (tail_take_loss(f->tail, &loss))
+		report_loss(f, &loss);
+}
+
+static void report_trouble(struct follow *f)
+{
+	const char *trouble = tail_trouble(f->tail);
+	if (trouble && !f->no_file)
+		log_warning("%s: %s; waiting for it", f->settings->log, trouble);
+	f->no_file = trouble;
+}
+
+/* Makes partitions once a day. */
+static void keep_partitions(struct follow *f)
+{
+	int64_t now_ms = clock_ms(CLOCK_MONOTONIC);
+	if (now_ms < f->partitions_at_ms)
+		return;
+	/* When it fails, the default partition takes the events, and the next hour tries again. */
+	bool ok = store_partitions(f->store) == PG_OK;
+	f->partitions_at_ms = now_ms + (ok ? DAY_MS / 2 : DAY_MS / 24);
+}
+
+/* One round: read, commit, wait. 0 to go on, -1 to stop, or an exit status. */
+static int round_of(struct follow *f)
+{
+	int status = 0;
+	read_lines(f);
+	bool full = f->lines >= BATCH_LINES;
+	int64_t waited_ms = f->lines ? clock_ms(CLOCK_MONOTONIC) - f->since_ms : 0;
+	if (store_events(f->store) || full || waited_ms >= LINGER_MS) {
+		status = commit(f);
+		return status ? status : f->settings->pause(-1, 0) ? -1 : 0;
+	}
+	report_trouble(f);
+	keep_partitions(f);
+	bool stop = f->settings->pause(tail_fd(f->tail), f->lines ? (int)(LINGER_MS - waited_ms) : POLL_MS);
+	tail_drain(f->tail);
+	return stop ? -1 : 0;
+}
+
+/* Where to go on: waits for Postgres. False: stop. */
+static bool start(struct follow *f)
+{
+	struct tail_position position;
+	bool found;
+	int wait_ms = BACKOFF_FIRST_MS;
+	while (store_load(f->store, pipeline_track(f->pipeline), &found, &position) != PG_OK)
+		if (back_off(f, &wait_ms))
+			return false;
+	is_back(f);
+	f->tail = tail_open(f->settings->log, found ? &position : NULL);
+	keep_partitions(f);
+	log_info("%s: %s, %zu messages open", f->settings->log, found ? "going on" : "from its start",
+		 track_open(pipeline_track(f->pipeline)));
+	return true;
+}
+
+int follow_run(const struct follow_settings *settings)
+{
+	struct follow f = {.settings = settings};
+	struct buffer source = {0};
+	buffer_format(&source, "%s %s", settings->node, settings->log);
+	f.store = store_new(settings->postgres, buffer_string(&source));
+	f.pipeline = pipeline_new(&(struct pipeline_sink){on_event, on_unparsed, &f}, pipeline_local_zone_s);
+	buffer_free(&source);
+	settings->ready();
+	int status = start(&f) ? 0 : -1;
+	while (status == 0)
+		status = round_of(&f);
+	if (status == -1 && f.tail && f.lines && !f.away)
+		commit(&f);
+	tail_close(&f.tail);
+	pipeline_free(&f.pipeline);
+	store_free(&f.store);
+	return status < 0 ? 0 : status;
+}

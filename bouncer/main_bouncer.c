@@ -1,0 +1,70 @@
+/* waybill-bouncer: turns Postfix's log into events. */
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "common/daemon.h"
+
+#include "bouncer/follow.h"
+#include "bouncer/replay.h"
+
+struct settings {
+	struct daemon_settings common;
+	char *postgres, *log;
+};
+
+static const struct conf_row rows[] = {
+	DAEMON_ROWS(struct settings),
+	{"bouncer", "postgres", CONF_STRING, offsetof(struct settings, postgres), "dbname=waybill user=waybill_bouncer",
+	 0, 0, NULL, false, "The connection string of the database (libpq's form; several hosts are tried in order)."},
+	{"bouncer", "log", CONF_PATH, offsetof(struct settings, log), "/var/log/mail.log", 0, 0, NULL, false,
+	 "Postfix's log: its maillog_file, or the file that syslog writes."},
+};
+
+static struct settings settings;
+
+/* Waits up to TIMEOUT_MS for a signal or for FD (-1: none). True when the daemon must stop. */
+static bool pause_until(int fd, int timeout_ms)
+{
+	struct pollfd wait[] = {{daemon_signal_fd(), POLLIN, 0}, {fd, POLLIN, 0}};
+	bool stop = false;
+	poll(wait, 2, timeout_ms);
+	for (int number; (number = daemon_take_signal());) {
+		if (number == SIGHUP)
+			daemon_reload();
+		else
+			stop = true;
+	}
+	return stop;
+}
+
+static int run(void)
+{
+	return follow_run(&(struct follow_settings){.node = settings.common.node,
+						    .log = settings.log,
+						    .postgres = settings.postgres,
+						    .pause = pause_until,
+						    .ready = daemon_ready});
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "--replay") == 0)
+		return replay_main(argc - 2, argv + 2);
+	return daemon_main(argc, argv,
+			   &(struct daemon_program){
+				   .name = "bouncer",
+				   .summary = "turns Postfix's log into events",
+				   .usage = "  --replay FILE… [--json] [--unparsed]\n"
+					    "              as the first option: read logs without a database\n",
+				   .rows = rows,
+				   .row_count = sizeof rows / sizeof *rows,
+				   .conf = &settings,
+				   .conf_size = sizeof settings,
+				   .run = run,
+			   });
+}

@@ -1,0 +1,451 @@
+/* A batch is kept as rows until it is committed, because it may have to be sent again, or cut in two to find the row that
+ * Postgres does not take. Sent, it is one call of waybill.record_batch with an array for each column. */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/encode.h"
+#include "common/memory.h"
+
+#include "bouncer/array.h"
+#include "bouncer/format.h"
+#include "bouncer/store.h"
+#include "bouncer/unparsed.h"
+
+#define PARTITION_DAYS 5  /* yesterday, today and three to come */
+#define MAX_UNPARSED   64 /* shapes of lines that are not understood, in one batch */
+
+/* The columns of an event in the order of record_batch's parameters, behind "suppresses". */
+static const enum event_field columns[] = {
+	EVENT_ID,
+	EVENT_TYPE,
+	EVENT_TIME,
+	EVENT_HOST,
+	EVENT_INSTANCE,
+	EVENT_QUEUE_ID,
+	EVENT_MESSAGE_ID,
+	EVENT_SENDER,
+	EVENT_RECIPIENT,
+	EVENT_ORIG_RECIPIENT,
+	EVENT_RECIPIENT_DOMAIN,
+	EVENT_SASL_USERNAME,
+	EVENT_CLIENT_IP,
+	EVENT_SIZE,
+	EVENT_ATTEMPT,
+	EVENT_SMTP_CODE,
+	EVENT_ENHANCED_CODE,
+	EVENT_REMOTE_ENHANCED_CODE,
+	EVENT_STAGE,
+	EVENT_RESPONSE,
+	EVENT_REMOTE_MX,
+	EVENT_REMOTE_IP,
+	EVENT_REMOTE_PORT,
+	EVENT_REMOTE_TLS,
+	EVENT_PROVIDER,
+	EVENT_DELAY_TOTAL,
+	EVENT_DELAY_QUEUE,
+	EVENT_DELAY_ACTIVE,
+	EVENT_DELAY_CONNECT,
+	EVENT_DELAY_TRANSMIT,
+	EVENT_BOUNCE_CLASS,
+	EVENT_BOUNCE_CATEGORY,
+	EVENT_BOUNCE_SCOPE,
+	EVENT_BOUNCE_ASYNC,
+	EVENT_BOUNCE_RULE,
+	EVENT_REASON,
+	EVENT_TRUNCATED,
+	EVENT_SOURCE_KIND,
+	EVENT_PARTIAL,
+	EVENT_DETAIL,
+};
+#define COLUMNS (sizeof columns / sizeof *columns)
+
+enum {
+	PARAM_SOURCE,
+	PARAM_BATCH,
+	PARAM_POSITION,
+	PARAM_LOG_TIME,
+	PARAM_BEHIND,
+	PARAM_GONE_HOST,
+	PARAM_GONE_INSTANCE,
+	PARAM_GONE_QUEUE_ID,
+	PARAM_OPEN_HOST,
+	PARAM_OPEN_INSTANCE,
+	PARAM_OPEN_QUEUE_ID,
+	PARAM_OPEN_STATE,
+	PARAM_UNPARSED_TEMPLATE,
+	PARAM_UNPARSED_WHY,
+	PARAM_UNPARSED_SAMPLE,
+	PARAM_UNPARSED_LINES,
+	PARAM_SUPPRESSES,
+	PARAM_EVENTS,
+	PARAMS = PARAM_EVENTS + COLUMNS
+};
+
+struct unparsed {
+	char *template, *sample;
+	const char *why;
+	uint64_t lines;
+};
+
+struct store {
+	struct pg *pg;
+	char *source;
+	int64_t batch;      /* the last one committed */
+	struct buffer rows; /* events: suppresses, then each column's length and bytes; length -1 is NULL */
+	size_t *row_at;     /* where each begins, and the end */
+	size_t count, cap;
+	struct unparsed unparsed[MAX_UNPARSED];
+	size_t unparsed_count;
+	struct buffer param[PARAMS];
+	uint64_t dead;
+};
+
+struct store *store_new(const char *conninfo, const char *source)
+{
+	struct store *s = memory_zero(1, sizeof *s);
+	s->pg = pg_new(conninfo, "waybill-bouncer");
+	s->source = text_copy(text_of(source));
+	return s;
+}
+
+static void clear(struct store *s)
+{
+	for (size_t i = 0; i < PARAMS; i++)
+		s->param[i].len = 0;
+	for (size_t i = 0; i < s->unparsed_count; i++) {
+		free(s->unparsed[i].template);
+		free(s->unparsed[i].sample);
+	}
+	s->rows.len = s->count = s->unparsed_count = 0;
+}
+
+void store_free(struct store **store)
+{
+	struct store *s = *store;
+	if (!s)
+		return;
+	clear(s);
+	for (size_t i = 0; i < PARAMS; i++)
+		buffer_free(&s->param[i]);
+	buffer_free(&s->rows);
+	pg_free(&s->pg);
+	free(s->row_at);
+	free(s->source);
+	free(s);
+	*store = NULL;
+}
+
+const char *store_error(const struct store *s)
+{
+	return pg_error(s->pg);
+}
+
+uint64_t store_dead(const struct store *s)
+{
+	return s->dead;
+}
+
+size_t store_events(const struct store *s)
+{
+	return s->count;
+}
+
+size_t store_bytes(const struct store *s)
+{
+	return s->rows.len;
+}
+
+static const char load_position[] = "SELECT batch, position->>'inode', position->>'offset', position->>'generation', "
+				    "position->>'head_len', position->>'head', position->>'guard' "
+				    "FROM waybill.log_positions WHERE source = $1";
+
+static uint64_t number_at(const struct pg_result *r, size_t column)
+{
+	uint64_t value = 0;
+	text_uint(pg_field(r, 0, column), INT64_MAX, &value);
+	return value;
+}
+
+/* The position of a row; false when it is not one (none was stored yet). */
+static bool read_position(const struct pg_result *r, struct tail_position *p)
+{
+	struct buffer head = {0}, guard = {0};
+	bool ok = pg_string(r, 0, 1) && !encode_hex_decode(pg_field(r, 0, 5), &head) && head.len == sizeof p->head &&
+		  !encode_hex_decode(pg_field(r, 0, 6), &guard) && guard.len <= sizeof p->guard;
+	if (ok) {
+		*p = (struct tail_position){.inode = number_at(r, 1),
+					    .offset = number_at(r, 2),
+					    .generation = number_at(r, 3),
+					    .head_len = (uint32_t)number_at(r, 4),
+					    .guard_len = (uint32_t)guard.len};
+		memcpy(p->head, head.ptr, head.len);
+		if (guard.len)
+			memcpy(p->guard, guard.ptr, guard.len);
+		ok = p->head_len <= TAIL_HEAD && p->guard_len <= p->offset;
+	}
+	buffer_free(&head);
+	buffer_free(&guard);
+	return ok;
+}
+
+static enum pg_status load_open(struct store *s, struct track *track)
+{
+	struct pg_result *r;
+	const char *const params[] = {s->source};
+	enum pg_status status =
+		pg_query(s->pg, "SELECT host, instance, queue_id, state FROM waybill.open_messages WHERE source = $1",
+			 params, 1, &r);
+	if (status != PG_OK)
+		return status;
+	struct buffer state = {0};
+	for (size_t i = 0; i < pg_rows(r); i++) {
+		state.len = 0;
+		if (!pg_bytea(pg_field(r, i, 3), &state))
+			/* One that cannot be read is forgotten: its messages' later events are told as partial. */
+			track_restore(track, pg_field(r, i, 0), pg_field(r, i, 1), pg_field(r, i, 2),
+				      buffer_view(&state));
+	}
+	buffer_free(&state);
+	pg_result_free(&r);
+	return PG_OK;
+}
+
+enum pg_status store_load(struct store *s, struct track *track, bool *found, struct tail_position *position)
+{
+	struct pg_result *r;
+	const char *const params[] = {s->source};
+	*found = false;
+	enum pg_status status = pg_query(s->pg, load_position, params, 1, &r);
+	if (status != PG_OK)
+		return status;
+	if (pg_rows(r)) {
+		s->batch = pg_int(r, 0, 0);
+		*found = read_position(r, position);
+	}
+	pg_result_free(&r);
+	return *found ? load_open(s, track) : PG_OK;
+}
+
+enum pg_status store_partitions(struct store *s)
+{
+	char days[12];
+	snprintf(days, sizeof days, "%d", PARTITION_DAYS);
+	const char *const params[] = {days};
+	return pg_query(s->pg, "SELECT waybill.ensure_partitions((now() AT TIME ZONE 'UTC')::date - 1, $1)", params, 1,
+			NULL);
+}
+
+static void add_row_field(struct buffer *rows, struct text value)
+{
+	int32_t len = value.ptr ? (int32_t)value.len : -1;
+	buffer_add(rows, &len, sizeof len);
+	buffer_text(rows, value);
+}
+
+void store_event(struct store *s, const struct event *event)
+{
+	struct event_texts texts;
+	struct event_row row;
+	event_row_of(event, &texts, &row);
+	if (s->count + 2 > s->cap) {
+		s->cap = s->cap ? s->cap * 2 : 256;
+		s->row_at = memory_resize(s->row_at, s->cap, sizeof *s->row_at);
+	}
+	s->row_at[s->count++] = s->rows.len;
+	buffer_char(&s->rows, event_suppresses(event) ? 't' : 'f');
+	for (size_t i = 0; i < COLUMNS; i++)
+		add_row_field(&s->rows, row.field[columns[i]]);
+	s->row_at[s->count] = s->rows.len;
+}
+
+void store_unparsed(struct store *s, struct text line, const char *why)
+{
+	struct buffer shape = {0};
+	unparsed_template(line, &shape);
+	struct text template = buffer_view(&shape);
+	size_t i = 0;
+	while (i < s->unparsed_count && !text_equal(text_of(s->unparsed[i].template), template))
+		i++;
+	if (i < MAX_UNPARSED) {
+		struct unparsed *u = &s->unparsed[i];
+		if (i == s->unparsed_count) {
+			*u = (struct unparsed){text_copy(template), text_copy(line), why, 0};
+			s->unparsed_count++;
+		}
+		u->lines++;
+	}
+	buffer_free(&shape);
+}
+
+/* Opens or closes the arrays from FIRST up to END. */
+static void brackets(struct store *s, size_t first, size_t end, char bracket)
+{
+	for (size_t i = first; i < end; i++)
+		buffer_char(&s->param[i], bracket);
+}
+
+static void seal_changes(struct store *s, struct track *track)
+{
+	struct track_change change;
+	brackets(s, PARAM_GONE_HOST, PARAM_OPEN_STATE + 1, '{');
+	while (track_change_next(track, &change)) {
+		size_t first = change.gone ? PARAM_GONE_HOST : PARAM_OPEN_HOST;
+		array_add(&s->param[first], change.host);
+		array_add(&s->param[first + 1], change.instance);
+		array_add(&s->param[first + 2], change.queue_id);
+		if (!change.gone)
+			array_add_bytea(&s->param[PARAM_OPEN_STATE], change.state);
+	}
+	brackets(s, PARAM_GONE_HOST, PARAM_OPEN_STATE + 1, '}');
+}
+
+static void seal_unparsed(struct store *s)
+{
+	brackets(s, PARAM_UNPARSED_TEMPLATE, PARAM_UNPARSED_LINES + 1, '{');
+	for (size_t i = 0; i < s->unparsed_count; i++) {
+		char lines[24];
+		snprintf(lines, sizeof lines, "%" PRIu64, s->unparsed[i].lines);
+		array_add(&s->param[PARAM_UNPARSED_TEMPLATE], text_of(s->unparsed[i].template));
+		array_add(&s->param[PARAM_UNPARSED_WHY], text_of(s->unparsed[i].why));
+		array_add(&s->param[PARAM_UNPARSED_SAMPLE], text_of(s->unparsed[i].sample));
+		array_add(&s->param[PARAM_UNPARSED_LINES], text_of(lines));
+	}
+	brackets(s, PARAM_UNPARSED_TEMPLATE, PARAM_UNPARSED_LINES + 1, '}');
+}
+
+static void seal_position(struct store *s, const struct tail_position *p)
+{
+	struct buffer *out = &s->param[PARAM_POSITION];
+	buffer_format(out,
+		      "{\"inode\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"generation\":%" PRIu64
+		      ",\"head_len\":%u,\"head\":\"",
+		      p->inode, p->offset, p->generation, (unsigned)p->head_len);
+	encode_hex(text_at(p->head, sizeof p->head), out);
+	buffer_text(out, TEXT("\",\"guard\":\""));
+	encode_hex(text_at(p->guard, p->guard_len), out);
+	buffer_text(out, TEXT("\"}"));
+}
+
+void store_seal(struct store *s, struct track *track, const struct tail_position *position, int64_t log_time_us,
+		uint64_t behind)
+{
+	for (size_t i = 0; i < PARAMS; i++)
+		s->param[i].len = 0;
+	buffer_text(&s->param[PARAM_SOURCE], text_of(s->source));
+	buffer_format(&s->param[PARAM_BATCH], "%" PRId64, s->batch + 1);
+	seal_position(s, position);
+	char time[40];
+	event_time(log_time_us, time);
+	if (log_time_us)
+		buffer_text(&s->param[PARAM_LOG_TIME], text_of(time));
+	buffer_format(&s->param[PARAM_BEHIND], "%" PRIu64, behind);
+	seal_changes(s, track);
+	seal_unparsed(s);
+}
+
+static struct text take_field(const char **at)
+{
+	int32_t len;
+	memcpy(&len, *at, sizeof len);
+	*at += sizeof len;
+	struct text value = {len < 0 ? NULL : *at, len < 0 ? 0 : (size_t)len};
+	*at += value.len;
+	return value;
+}
+
+/* The arrays of events FIRST up to END. */
+static void build_events(struct store *s, size_t first, size_t end)
+{
+	for (size_t i = PARAM_SUPPRESSES; i < PARAMS; i++)
+		s->param[i].len = 0;
+	brackets(s, PARAM_SUPPRESSES, PARAMS, '{');
+	for (size_t row = first; row < end; row++) {
+		const char *at = s->rows.ptr + s->row_at[row];
+		array_add(&s->param[PARAM_SUPPRESSES], text_at(at++, 1));
+		for (size_t i = 0; i < COLUMNS; i++)
+			array_add(&s->param[PARAM_EVENTS + i], take_field(&at));
+	}
+	brackets(s, PARAM_SUPPRESSES, PARAMS, '}');
+}
+
+/* One call with events FIRST up to END; with the rest of the batch or without it. */
+static enum pg_status call(struct store *s, size_t first, size_t end, bool whole)
+{
+	struct buffer sql = {0};
+	const char *params[PARAMS];
+	build_events(s, first, end);
+	buffer_text(&sql, TEXT("SELECT waybill.record_batch("));
+	for (size_t i = 0; i < PARAMS; i++) {
+		params[i] = buffer_string(&s->param[i]);
+		buffer_format(&sql, "%s$%zu", i ? "," : "", i + 1);
+	}
+	if (!whole)
+		params[PARAM_BATCH] = NULL;
+	if (!s->param[PARAM_LOG_TIME].len)
+		params[PARAM_LOG_TIME] = NULL;
+	buffer_char(&sql, ')');
+	enum pg_status status = pg_query(s->pg, buffer_string(&sql), params, PARAMS, NULL);
+	buffer_free(&sql);
+	return status;
+}
+
+/* PostgreSQL manual, appendix A: what speaks about the data, not about the database or ourselves. */
+static bool data_is_refused(const struct store *s)
+{
+	const char *state = pg_sqlstate(s->pg);
+	return strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 || strncmp(state, "54", 2) == 0;
+}
+
+/* Puts event ROW aside, with what was said about it. */
+static enum pg_status bury(struct store *s, size_t row)
+{
+	struct event_row fields = {0};
+	struct buffer json = {0};
+	const char *at = s->rows.ptr + s->row_at[row] + 1;
+	for (size_t i = 0; i < COLUMNS; i++)
+		fields.field[columns[i]] = take_field(&at);
+	format_body(FORMAT_WAYBILL, &fields, &json);
+	char *error = text_copy(text_of(pg_error(s->pg)));
+	const char *const params[] = {s->source, error, buffer_string(&json)};
+	enum pg_status status = pg_query(
+		s->pg, "INSERT INTO waybill.dead_letters (source, error, event) VALUES ($1, $2, $3)", params, 3, NULL);
+	s->dead += status == PG_OK;
+	free(error);
+	buffer_free(&json);
+	return status;
+}
+
+/* Halves a refused range until the row is found that Postgres does not take. What it takes is stored: ids make that
+ * harmless should it be sent once more. */
+static enum pg_status bisect(struct store *s, size_t first, size_t end)
+{
+	enum pg_status status = call(s, first, end, false);
+	if (status != PG_FAILED || !data_is_refused(s))
+		return status;
+	if (end - first == 1)
+		return bury(s, first);
+	size_t middle = first + (end - first) / 2;
+	status = bisect(s, first, middle);
+	return status == PG_OK ? bisect(s, middle, end) : status;
+}
+
+enum pg_status store_commit(struct store *s)
+{
+	enum pg_status status = call(s, 0, s->count, true);
+	if (status == PG_FAILED && data_is_refused(s) && s->count) {
+		status = bisect(s, 0, s->count);
+		if (status == PG_OK)
+			status = call(s, 0, 0, true);
+	}
+	if (status == PG_OK) {
+		s->batch++;
+		clear(s);
+	} else if (status == PG_FAILED && strcmp(pg_sqlstate(s->pg), "WB001") != 0) {
+		/* No rights, no such function: the sysadmin's to mend, and nothing may be lost meanwhile. */
+		status = PG_RETRY;
+	}
+	return status;
+}

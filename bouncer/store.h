@@ -1,0 +1,43 @@
+#ifndef BOUNCER_STORE_H
+#define BOUNCER_STORE_H
+
+/* Events into Postgres, with the place in the log and the open messages, in one transaction a batch: after a crash of
+ * anything, either all of a batch stands there or nothing of it, and reading goes on exactly behind it. */
+
+#include "common/pg.h"
+
+#include "bouncer/event.h"
+#include "bouncer/tail.h"
+#include "bouncer/track.h"
+
+struct store;
+
+/* SOURCE names the log among all nodes' logs. CONNINFO and SOURCE are copied. */
+struct store *store_new(const char *conninfo, const char *source);
+void store_free(struct store **store);
+
+/* Reads where to go on: *FOUND and *POSITION, and the open messages into TRACK. PG_RETRY: not now. */
+enum pg_status store_load(struct store *store, struct track *track, bool *found, struct tail_position *position);
+/* Makes partitions for yesterday and the days to come. */
+enum pg_status store_partitions(struct store *store);
+
+/* Adds to the batch; everything is copied. */
+void store_event(struct store *store, const struct event *event);
+void store_unparsed(struct store *store, struct text line, const char *why);
+/* Events in the batch, and bytes that they take. */
+size_t store_events(const struct store *store);
+size_t store_bytes(const struct store *store);
+
+/* Closes the batch: takes TRACK's changes and the place in the log behind its last line. LOG_TIME_US is that line's. */
+void store_seal(struct store *store, struct track *track, const struct tail_position *position, int64_t log_time_us,
+		uint64_t behind);
+/* Commits a closed batch. PG_OK: it is empty and open again. PG_RETRY: nothing happened or nobody knows, call again; the
+ * same batch is never stored twice. PG_FAILED: another bouncer follows the source. A row that Postgres refuses is put
+ * among the dead letters, and counted by store_dead(). */
+enum pg_status store_commit(struct store *store);
+uint64_t store_dead(const struct store *store);
+
+/* Why the last call did not go well. */
+const char *store_error(const struct store *store);
+
+#endif

@@ -1,0 +1,128 @@
+#ifndef BOUNCER_TRACK_INTERNAL_H
+#define BOUNCER_TRACK_INTERNAL_H
+
+#include "bouncer/track.h"
+
+/* The texts of a session, packed into one block. */
+enum session_text { TEXT_QUEUE_ID, TEXT_LOGIN, TEXT_CLIENT_IP, TEXT_MESSAGE_ID, TEXT_SENDER, SESSION_TEXT_MAX };
+#define SESSION_TEXT_LIMIT 2048 /* bytes of one text: more than Postfix logs in one line */
+
+enum session_flag {
+	SESSION_OPENED = 1,   /* its first line was seen */
+	SESSION_NAMED = 2,    /* its Message-ID line was seen */
+	SESSION_ACTIVE = 4,   /* the queue manager has it */
+	SESSION_ACCEPTED = 8, /* message.accepted was told, now or under an earlier id */
+	SESSION_HELD = 16,
+	SESSION_PROBE = 32,    /* address verification: no mail */
+	SESSION_REQUEUED = 64, /* waits to be picked up under a new id */
+	SESSION_SENDER = 128,  /* the sender is known; it may be empty */
+};
+
+/* What expiry will need of a recipient's last deferral. */
+struct deferral {
+	uint16_t dsn_len, relay_len, reason_len, orig_len;
+	bool truncated;
+	char bytes[]; /* dsn, relay, reason, original recipient */
+};
+
+struct recipient {
+	char *address;
+	struct deferral *deferral; /* NULL unless it was deferred and has no end yet */
+	uint32_t hash;
+	uint16_t address_len;
+	uint16_t attempts;
+	uint16_t deferred, ended; /* events so far */
+};
+
+struct session {
+	struct session *chain;         /* same bucket */
+	struct session *older, *newer; /* by last line, within its list */
+	int64_t start_us, last_us;
+	char *bytes;
+	struct recipient *recipients;
+	uint32_t *index; /* recipients by hash, once there are many: position + 1 */
+	uint64_t size;
+	uint32_t hash, nrcpt, ended, recipient_count;
+	uint16_t recipient_cap_log2, bytes_len, bytes_cap;
+	uint16_t origin;
+	struct {
+		uint16_t at, len;
+	} texts[SESSION_TEXT_MAX];
+	uint16_t marks;    /* events without a recipient so far: ordinals of held, released, log.gap */
+	uint32_t dirty_at; /* position + 1 among the changed ones; 0: unchanged */
+	uint8_t flags, list;
+	bool stored;
+};
+
+/* Host and instance, which few sessions differ in. */
+struct origin {
+	struct text host, instance;
+};
+#define TRACK_MAX_ORIGINS 1024
+
+enum track_list { LIST_ABORTING, LIST_QUEUED, LIST_HELD, TRACK_LIST_MAX };
+
+/* Refusals without a queue id, to count equal ones of the same moment. */
+#define TRACK_REFUSALS 256
+struct refusal {
+	int64_t time_us;
+	uint32_t pid, hash, count;
+};
+
+/* The TLS protocol that an smtp(8) process negotiated last. */
+#define TRACK_CONNECTIONS 256
+struct connection {
+	uint32_t pid;
+	char ip[46], tls[16];
+};
+
+struct track {
+	track_event *event;
+	void *context;
+	struct session **buckets;
+	size_t bucket_count, session_count;
+	struct {
+		struct session *oldest, *newest;
+	} lists[TRACK_LIST_MAX];
+	struct session **dirty;
+	size_t dirty_count, dirty_cap;
+	struct origin origins[TRACK_MAX_ORIGINS];
+	size_t origin_count, origin_last;
+	struct buffer gone; /* keys of ended sessions that are stored: each text behind its length */
+	size_t gone_read;
+	struct buffer scratch;
+	int64_t swept_us;
+	struct track_counts counts;
+	struct refusal refusals[TRACK_REFUSALS];
+	int64_t refused_us;
+	bool refusals_dirty;
+	struct connection connections[TRACK_CONNECTIONS];
+};
+
+uint32_t track_hash(struct text t);
+
+/* track_table.c: finding, making and ending sessions. */
+size_t track_origin(struct track *track, struct text host, struct text instance); /* TRACK_MAX_ORIGINS: too many */
+struct session *track_find(struct track *track, size_t origin, struct text queue_id);
+struct session *track_add(struct track *track, size_t origin, struct text queue_id, int64_t now_us);
+void track_drop(struct track *track, struct session *session);
+/* The session spoke: it is the newest of LIST and must be stored. */
+void track_touch(struct track *track, struct session *session, int64_t now_us);
+void track_dirty(struct track *track, struct session *session);
+void track_clean(struct track *track, struct session *session);
+int64_t track_limit_us(const struct session *session);
+void track_table_free(struct track *track);
+
+struct text session_text(const struct session *session, enum session_text which);
+void session_set(struct session *session, enum session_text which, struct text value);
+struct recipient *session_recipient(struct session *session, struct text address); /* made when new */
+void recipient_defer(struct recipient *recipient, const struct record *record);
+void recipient_settle(struct recipient *recipient);
+
+/* track_state.c */
+void session_write(const struct session *session, struct buffer *out);
+const char *session_read(struct session *session, struct text state);
+void refusals_write(const struct track *track, struct buffer *out);
+const char *refusals_read(struct track *track, struct text state);
+
+#endif

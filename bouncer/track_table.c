@@ -1,0 +1,312 @@
+/* The sessions' memory: a hash table, lists by age, packed texts, recipients. Millions of lines pass through here, so a
+ * line costs one look-up and no allocation but for what is new. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/memory.h"
+
+#include "bouncer/track_internal.h"
+
+#define FIRST_BUCKETS 1024
+#define FIRST_TEXTS   48 /* bytes to spare, so that a session's texts need few moves */
+#define INDEX_FROM    16 /* recipients: below it they are looked through */
+#define MAX_DEFERRAL  1024
+
+/* FNV-1a (RFC 9923), folded at the end; the keys come from Postfix, not from strangers. */
+uint32_t track_hash(struct text t)
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+	for (size_t i = 0; i < t.len; i++)
+		hash = (hash ^ (unsigned char)t.ptr[i]) * 0x100000001b3u;
+	return (uint32_t)(hash ^ (hash >> 32));
+}
+
+static bool same_origin(const struct origin *origin, struct text host, struct text instance)
+{
+	return text_equal(origin->host, host) && text_equal(origin->instance, instance);
+}
+
+size_t track_origin(struct track *track, struct text host, struct text instance)
+{
+	if (track->origin_count && same_origin(&track->origins[track->origin_last], host, instance))
+		return track->origin_last;
+	for (size_t i = 0; i < track->origin_count; i++)
+		if (same_origin(&track->origins[i], host, instance))
+			return track->origin_last = i;
+	if (track->origin_count == TRACK_MAX_ORIGINS)
+		return TRACK_MAX_ORIGINS;
+	track->origins[track->origin_count] =
+		(struct origin){text_at(text_copy(host), host.len), text_at(text_copy(instance), instance.len)};
+	return track->origin_last = track->origin_count++;
+}
+
+static uint32_t key_hash(size_t origin, struct text queue_id)
+{
+	return track_hash(queue_id) + (uint32_t)origin * 0x9e3779b9u;
+}
+
+struct session *track_find(struct track *track, size_t origin, struct text queue_id)
+{
+	uint32_t hash = key_hash(origin, queue_id);
+	struct session *s = track->bucket_count ? track->buckets[hash & (track->bucket_count - 1)] : NULL;
+	while (s && (s->hash != hash || s->origin != origin || !text_equal(session_text(s, TEXT_QUEUE_ID), queue_id)))
+		s = s->chain;
+	return s;
+}
+
+static void grow(struct track *track)
+{
+	size_t count = track->bucket_count ? track->bucket_count * 2 : FIRST_BUCKETS;
+	struct session **buckets = memory_zero(count, sizeof *buckets);
+	for (size_t i = 0; i < track->bucket_count; i++)
+		for (struct session *s = track->buckets[i], *next; s; s = next) {
+			next = s->chain;
+			s->chain = buckets[s->hash & (count - 1)];
+			buckets[s->hash & (count - 1)] = s;
+		}
+	free(track->buckets);
+	track->buckets = buckets;
+	track->bucket_count = count;
+}
+
+static void unlist(struct track *track, struct session *s)
+{
+	*(s->older ? &s->older->newer : &track->lists[s->list].oldest) = s->newer;
+	*(s->newer ? &s->newer->older : &track->lists[s->list].newest) = s->older;
+}
+
+static void enlist(struct track *track, struct session *s)
+{
+	s->list = s->flags & SESSION_HELD ? LIST_HELD : s->flags & SESSION_ACTIVE ? LIST_QUEUED : LIST_ABORTING;
+	s->newer = NULL;
+	s->older = track->lists[s->list].newest;
+	*(s->older ? &s->older->newer : &track->lists[s->list].oldest) = s;
+	track->lists[s->list].newest = s;
+}
+
+struct session *track_add(struct track *track, size_t origin, struct text queue_id, int64_t now_us)
+{
+	if (track->session_count >= track->bucket_count)
+		grow(track);
+	struct session *s = memory_zero(1, sizeof *s);
+	s->hash = key_hash(origin, queue_id);
+	s->origin = (uint16_t)origin;
+	s->start_us = s->last_us = now_us;
+	session_set(s, TEXT_QUEUE_ID, queue_id);
+	struct session **bucket = &track->buckets[s->hash & (track->bucket_count - 1)];
+	s->chain = *bucket;
+	*bucket = s;
+	track->session_count++;
+	enlist(track, s);
+	return s;
+}
+
+static void free_session(struct session *s)
+{
+	for (uint32_t i = 0; i < s->recipient_count; i++) {
+		free(s->recipients[i].address);
+		free(s->recipients[i].deferral);
+	}
+	free(s->recipients);
+	free(s->index);
+	free(s->bytes);
+	free(s);
+}
+
+static void add_key(struct buffer *out, struct text t)
+{
+	uint32_t len = (uint32_t)t.len;
+	buffer_add(out, &len, sizeof len);
+	buffer_text(out, t);
+}
+
+void track_dirty(struct track *track, struct session *s)
+{
+	if (s->dirty_at)
+		return;
+	if (track->dirty_count == track->dirty_cap) {
+		track->dirty_cap = track->dirty_cap ? track->dirty_cap * 2 : 64;
+		track->dirty = memory_resize(track->dirty, track->dirty_cap, sizeof *track->dirty);
+	}
+	track->dirty[track->dirty_count++] = s;
+	s->dirty_at = (uint32_t)track->dirty_count;
+}
+
+void track_clean(struct track *track, struct session *s)
+{
+	if (!s->dirty_at)
+		return;
+	struct session *last = track->dirty[--track->dirty_count];
+	track->dirty[s->dirty_at - 1] = last;
+	last->dirty_at = s->dirty_at;
+	s->dirty_at = 0;
+}
+
+void track_drop(struct track *track, struct session *s)
+{
+	struct session **at = &track->buckets[s->hash & (track->bucket_count - 1)];
+	while (*at != s)
+		at = &(*at)->chain;
+	*at = s->chain;
+	unlist(track, s);
+	track_clean(track, s);
+	if (s->stored) {
+		add_key(&track->gone, track->origins[s->origin].host);
+		add_key(&track->gone, track->origins[s->origin].instance);
+		add_key(&track->gone, session_text(s, TEXT_QUEUE_ID));
+	}
+	track->session_count--;
+	free_session(s);
+}
+
+void track_touch(struct track *track, struct session *s, int64_t now_us)
+{
+	/* Time may step back; a session does not grow older by that. */
+	if (now_us > s->last_us)
+		s->last_us = now_us;
+	unlist(track, s);
+	enlist(track, s);
+	track_dirty(track, s);
+}
+
+int64_t track_limit_us(const struct session *s)
+{
+	return s->flags & SESSION_HELD ? TRACK_HELD_US : s->flags & SESSION_ACTIVE ? TRACK_SILENT_US : TRACK_ABORTED_US;
+}
+
+void track_table_free(struct track *track)
+{
+	for (size_t i = 0; i < track->bucket_count; i++)
+		for (struct session *s = track->buckets[i], *next; s; s = next) {
+			next = s->chain;
+			free_session(s);
+		}
+	for (size_t i = 0; i < track->origin_count; i++) {
+		free((void *)(uintptr_t)track->origins[i].host.ptr);
+		free((void *)(uintptr_t)track->origins[i].instance.ptr);
+	}
+	free(track->buckets);
+	free(track->dirty);
+}
+
+struct text session_text(const struct session *s, enum session_text which)
+{
+	return text_at(s->bytes + s->texts[which].at, s->texts[which].len);
+}
+
+/* Makes room for LEN bytes of WHICH, whose old bytes are given up. */
+static void repack(struct session *s, enum session_text which, size_t len)
+{
+	size_t total = len;
+	for (size_t i = 0; i < SESSION_TEXT_MAX; i++)
+		total += i == which ? 0 : s->texts[i].len;
+	char *bytes = memory_new(total), *at = bytes;
+	for (size_t i = 0; i < SESSION_TEXT_MAX; i++) {
+		if (i != which && s->texts[i].len)
+			memcpy(at, s->bytes + s->texts[i].at, s->texts[i].len);
+		s->texts[i].at = (uint16_t)(at - bytes);
+		at += i == which ? len : s->texts[i].len;
+	}
+	free(s->bytes);
+	s->bytes = bytes;
+	s->bytes_len = s->bytes_cap = (uint16_t)total;
+}
+
+void session_set(struct session *s, enum session_text which, struct text value)
+{
+	value = text_head(value, SESSION_TEXT_LIMIT);
+	if (s->texts[which].len && value.len > s->texts[which].len) {
+		repack(s, which, value.len);
+	} else if (value.len > s->texts[which].len) {
+		size_t need = s->bytes_len + value.len;
+		if (need > s->bytes_cap) {
+			s->bytes_cap = (uint16_t)(need + FIRST_TEXTS);
+			s->bytes = memory_resize(s->bytes, s->bytes_cap, 1);
+		}
+		s->texts[which].at = s->bytes_len;
+		s->bytes_len = (uint16_t)need;
+	}
+	if (value.len)
+		memmove(s->bytes + s->texts[which].at, value.ptr, value.len);
+	s->texts[which].len = (uint16_t)value.len;
+}
+
+static void index_put(struct session *s, uint32_t position)
+{
+	size_t mask = ((size_t)2 << s->recipient_cap_log2) - 1, at = s->recipients[position].hash & mask;
+	while (s->index[at])
+		at = (at + 1) & mask;
+	s->index[at] = position + 1;
+}
+
+static void recipients_grow(struct session *s)
+{
+	if (s->recipients)
+		s->recipient_cap_log2++;
+	s->recipients = memory_resize(s->recipients, (size_t)1 << s->recipient_cap_log2, sizeof *s->recipients);
+	if (s->recipient_count < INDEX_FROM)
+		return;
+	free(s->index);
+	s->index = memory_zero((size_t)2 << s->recipient_cap_log2, sizeof *s->index);
+	for (uint32_t i = 0; i < s->recipient_count; i++)
+		index_put(s, i);
+}
+
+static bool is_recipient(const struct recipient *r, uint32_t hash, struct text address)
+{
+	return r->hash == hash && text_equal(text_at(r->address, r->address_len), address);
+}
+
+static struct recipient *recipient_find(struct session *s, uint32_t hash, struct text address)
+{
+	if (s->index) {
+		size_t mask = ((size_t)2 << s->recipient_cap_log2) - 1;
+		for (size_t at = hash & mask; s->index[at]; at = (at + 1) & mask)
+			if (is_recipient(&s->recipients[s->index[at] - 1], hash, address))
+				return &s->recipients[s->index[at] - 1];
+		return NULL;
+	}
+	for (uint32_t i = 0; i < s->recipient_count; i++)
+		if (is_recipient(&s->recipients[i], hash, address))
+			return &s->recipients[i];
+	return NULL;
+}
+
+struct recipient *session_recipient(struct session *s, struct text address)
+{
+	address = text_head(address, SESSION_TEXT_LIMIT);
+	uint32_t hash = track_hash(address);
+	struct recipient *r = recipient_find(s, hash, address);
+	if (r)
+		return r;
+	if (!s->recipients || s->recipient_count == (uint32_t)1 << s->recipient_cap_log2)
+		recipients_grow(s);
+	r = &s->recipients[s->recipient_count++];
+	*r = (struct recipient){.address = text_copy(address), .hash = hash, .address_len = (uint16_t)address.len};
+	if (s->index)
+		index_put(s, s->recipient_count - 1);
+	return r;
+}
+
+void recipient_settle(struct recipient *r)
+{
+	free(r->deferral);
+	r->deferral = NULL;
+}
+
+void recipient_defer(struct recipient *r, const struct record *record)
+{
+	struct text parts[] = {text_head(record->dsn, 16), text_head(record->relay, 300),
+			       text_head(record->reason, MAX_DEFERRAL), text_head(record->orig_recipient, 320)};
+	size_t len = parts[0].len + parts[1].len + parts[2].len + parts[3].len;
+	struct deferral *d = memory_new(sizeof *d + len);
+	*d = (struct deferral){(uint16_t)parts[0].len, (uint16_t)parts[1].len, (uint16_t)parts[2].len,
+			       (uint16_t)parts[3].len, record->truncated || parts[2].len < record->reason.len};
+	char *at = d->bytes;
+	for (size_t i = 0; i < 4; at += parts[i++].len)
+		if (parts[i].len)
+			memcpy(at, parts[i].ptr, parts[i].len);
+	recipient_settle(r);
+	r->deferral = d;
+}
