@@ -250,8 +250,11 @@ static void *clerk_run(void *cookie)
 	while (!is_ending(clerk)) {
 		bool due = wait_for_work(clerk);
 		if (!clerk->listening) {
-			clerk->listening = note(clerk, outbox_listen(clerk->outbox), "connecting");
-			due = true;
+			enum pg_status status = outbox_listen(clerk->outbox);
+			clerk->listening = status == PG_OK;
+			if (!clerk->listening)
+				note(clerk, status, "connecting to Postgres");
+			due = true; /* a notification may have been missed */
 		}
 		if (!clerk->listening || !record(clerk))
 			continue;

@@ -13,7 +13,7 @@ struct lane {
 	bool in_ring;
 	struct endpoint *endpoint;
 	struct delivery_list waiting;
-	size_t under_way;
+	size_t under_way, limit;
 	size_t failures; /* in a row */
 };
 
@@ -59,6 +59,7 @@ static struct lane *make(struct lanes *lanes, struct endpoint *endpoint)
 	struct lane *lane = memory_zero(1, sizeof(*lane));
 	struct lane **head = bucket(lanes, endpoint->id);
 	lane->endpoint = endpoint_share(endpoint);
+	lane->limit = 1;
 	lane->chain = *head;
 	*head = lane;
 	return lane;
@@ -77,7 +78,7 @@ static void ring_remove(struct lanes *lanes, struct lane *lane)
 static void ring_settle(struct lanes *lanes, struct lane *lane)
 {
 	ring_remove(lanes, lane);
-	if (!lane->waiting.head || lane->under_way >= lanes->lane_limit)
+	if (!lane->waiting.head || lane->under_way >= lane->limit)
 		return;
 	lane->earlier = lanes->last;
 	lane->later = NULL;
@@ -145,6 +146,10 @@ void lanes_done(struct lanes *lanes, const struct delivery *delivery, bool ok, b
 	lanes->under_way--;
 	lanes->held--;
 	lane->failures = ok ? 0 : lane->failures + 1;
+	if (!ok)
+		lane->limit = 1;
+	else if (lane->limit < lanes->lane_limit)
+		lane->limit = 2 * lane->limit < lanes->lane_limit ? 2 * lane->limit : lanes->lane_limit;
 	if (pause || lane->failures >= lanes->failure_limit)
 		give_back(lanes, lane, unused);
 	if (!lane->under_way && !lane->waiting.head)

@@ -1,15 +1,16 @@
 #ifndef BOUNCER_LANE_H
 #define BOUNCER_LANE_H
 
-/* Fairness: each endpoint has a lane of its own, with a limit on what is under way in it, and lanes take turns. So an
- * endpoint that hangs holds up itself and nobody else. A core; not thread-safe. */
+/* Fairness: each endpoint has a lane of its own, and lanes take turns. What may be under way in a lane begins with one,
+ * doubles with each success and is one again after a failure: so many endpoints that hang hold a place each, not all of
+ * them, and delay nobody. A core; not thread-safe. */
 
 #include "bouncer/delivery.h"
 
 struct lanes;
 
-/* At most TOTAL under way, at most EACH of them in one lane. A lane that fails FAILURES times in a row is closed until
- * it is empty: see lanes_done(). */
+/* At most TOTAL under way, at most EACH of them in one lane. A lane that fails FAILURES times in a row gives up what
+ * waits in it: see lanes_done(). */
 struct lanes *lanes_new(size_t total, size_t each, size_t failures);
 /* Frees what still waits, too. */
 void lanes_free(struct lanes **lanes);

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 
 #include <event2/event.h>
@@ -37,7 +38,7 @@ static const struct conf_row rows[] = {
 	 "Private networks that endpoints may be in: the installation's own. All others are refused when connecting."},
 	{"webhookd", "ca_file", CONF_PATH, offsetof(struct settings, ca_file), "", 0, 0, NULL, false,
 	 "Certificates (PEM) trusted besides the system's, such as those of an intranet."},
-	{"webhookd", "concurrency", CONF_INT, offsetof(struct settings, concurrency), "256", 1, 4096, NULL, false,
+	{"webhookd", "concurrency", CONF_INT, offsetof(struct settings, concurrency), "1000", 1, 10000, NULL, false,
 	 "POSTs under way at one time."},
 	{"webhookd", "endpoint_concurrency", CONF_INT, offsetof(struct settings, endpoint_concurrency), "16", 1, 256,
 	 NULL, false, "POSTs under way at one time to one endpoint."},
@@ -133,8 +134,22 @@ static struct clerk_settings clerk_settings(void)
 	};
 }
 
+/* A descriptor for each POST, for each connection that is kept, and some. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < (rlim_t)settings.concurrency * 2 + 64)
+		log_warning("only %llu file descriptors: [webhookd] concurrency = %lld asks for more (LimitNOFILE=)",
+			    (unsigned long long)limit.rlim_cur, (long long)settings.concurrency);
+}
+
 static int run(void)
 {
+	raise_descriptor_limit();
 	loop = event_base_new();
 	struct event *signals = event_new(loop, daemon_signal_fd(), EV_READ | EV_PERSIST, on_signal, NULL);
 	deliver = deliver_new(&(struct deliver_settings){.loop = loop,

@@ -39,21 +39,19 @@ static const char lease_head[] =
 	" leased AS ("
 	" UPDATE waybill.deliveries d SET due_at = now() + $6::bigint * interval '1 ms' FROM picked"
 	"  WHERE d.ctid = picked.id RETURNING d.customer, d.endpoint, d.event_id, d.occurred_at, d.attempts)"
-	" SELECT l.customer, l.endpoint, l.event_id, l.attempts";
-static const char lease_tail[] = " FROM leased l LEFT JOIN LATERAL (SELECT * FROM waybill.events e"
-				 "   WHERE e.customer = l.customer AND e.occurred_at = l.occurred_at AND e.event_id = "
+	" SELECT l.customer, l.endpoint, l.event_id, l.attempts, e.* FROM leased l LEFT JOIN LATERAL (SELECT ";
+static const char lease_tail[] = " FROM waybill.events e"
+				 " WHERE e.customer = l.customer AND e.occurred_at = l.occurred_at AND e.event_id = "
 				 "l.event_id LIMIT 1) e ON true"
-				 " ORDER BY l.customer, l.endpoint, e.seq";
+				 " ORDER BY l.customer, l.endpoint, l.occurred_at";
 enum lease_column { LEASE_CUSTOMER, LEASE_ENDPOINT, LEASE_EVENT_ID, LEASE_ATTEMPTS, LEASE_EVENT };
 
 char *outbox_lease_statement(void)
 {
 	struct buffer sql = {0};
 	buffer_text(&sql, TEXT(lease_head));
-	for (size_t i = 0; i < EVENT_FIELD_MAX; i++) {
-		buffer_text(&sql, TEXT(", "));
-		buffer_text(&sql, text_of(event_row_sql[i]));
-	}
+	for (size_t i = 0; i < EVENT_FIELD_MAX; i++)
+		buffer_format(&sql, "%s%s AS f%zu", i ? ", " : "", event_row_sql[i], i);
 	buffer_text(&sql, TEXT(lease_tail));
 	char *statement = text_copy(buffer_view(&sql));
 	buffer_free(&sql);

@@ -43,7 +43,7 @@ struct transfer {
 	struct buffer body, denied;
 	size_t read, header_bytes;
 	int64_t started_us;
-	bool cut;
+	bool cut, dialled; /* an allowed address was tried */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -88,6 +88,7 @@ static curl_socket_t open_socket(void *cookie, curlsocktype purpose, struct curl
 		buffer_format(&transfer->denied, "%s is not allowed: %s", written, why);
 		return CURL_SOCKET_BAD;
 	}
+	transfer->dialled = true;
 	return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
 }
 
@@ -221,7 +222,7 @@ static void describe(struct transfer *transfer, CURLcode result, struct post_ans
 	};
 	if (result == CURLE_OK || transfer->cut)
 		answer->status = (int)status;
-	else if (transfer->denied.len)
+	else if (transfer->denied.len && !transfer->dialled)
 		answer->error = buffer_string(&transfer->denied);
 	else if (transfer->header_bytes > POST_ANSWER_HEADER_MAX)
 		answer->error = "the answer's header is longer than 16 KiB";
@@ -242,7 +243,7 @@ static void transfer_finish(struct transfer *transfer, CURLcode result)
 	transfer->headers = NULL;
 	transfer->body.len = transfer->denied.len = 0;
 	transfer->read = transfer->header_bytes = 0;
-	transfer->cut = false;
+	transfer->cut = transfer->dialled = false;
 	transfer->error[0] = '\0';
 	link_first(&post->idle, transfer);
 }
