@@ -219,7 +219,7 @@ static void add_value(uint64_t *state, size_t pieces, struct buffer *out)
 		buffer_char(out, '.');
 }
 
-static void add_header(uint64_t *state, struct buffer *out)
+static void add_header(uint64_t *state, bool obsolete, struct buffer *out)
 {
 	size_t fields = below(state, 25), from = below(state, fields + 1);
 	bool large = below(state, 500) == 0;
@@ -231,7 +231,7 @@ static void add_header(uint64_t *state, struct buffer *out)
 			continue;
 		}
 		buffer_text(out, text_of(names[below(state, sizeof names / sizeof *names)]));
-		if (below(state, 20) == 0)
+		if (below(state, 20) == 0 && obsolete)
 			buffer_char(out, ' ');
 		buffer_char(out, ':');
 		add_value(state, large ? 3000 : below(state, 30), out);
@@ -250,12 +250,12 @@ static void add_body(uint64_t *state, struct buffer *out)
 		buffer_text(out, TEXT("\r\n"));
 }
 
-void signing_generate(uint64_t seed, struct buffer *out)
+void signing_generate(uint64_t seed, bool obsolete, struct buffer *out)
 {
 	uint64_t state = seed * 0x9e3779b97f4a7c15U + 1;
 	for (int i = 0; i < 4; i++)
 		next_random(&state);
-	add_header(&state, out);
+	add_header(&state, obsolete, out);
 	buffer_text(out, TEXT("\r\n"));
 	add_body(&state, out);
 }

@@ -26,7 +26,8 @@ struct signing_request {
 /* Appends the signature fields, each "DKIM-Signature: …" with CRLF, as they would go over the wire. */
 void signing_sign(const struct signing_keys *keys, const struct signing_request *request, struct buffer *out);
 
-/* Appends a message made of SEED: random names, folding, blanks, 8-bit, empty bodies, now and then 200 KB of header. */
-void signing_generate(uint64_t seed, struct buffer *out);
+/* Appends a message made of SEED: random names, folding, blanks, 8-bit, empty bodies, now and then 200 KB of header; with
+ * OBSOLETE also blanks before colons (RFC 5322 section 4.5), which dkimpy does not read. */
+void signing_generate(uint64_t seed, bool obsolete, struct buffer *out);
 
 #endif

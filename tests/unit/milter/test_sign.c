@@ -139,7 +139,7 @@ static void random_messages(void **state)
 	for (uint64_t i = seed; i < seed + count; i++) {
 		struct buffer message = {0}, out = {0};
 		char name[64];
-		signing_generate(i, &message);
+		signing_generate(i, true, &message);
 		struct signing_request request = {.message = buffer_view(&message),
 						  .profile = (enum directory_header_profile)(i % DIRECTORY_PROFILE_MAX),
 						  .algorithms = BOTH,
