@@ -56,8 +56,7 @@ int check_domain(const char *word, char out[ADDR_MAX_DOMAIN + 1])
 	return why ? wrong_at("domain", out, at, why) : 0;
 }
 
-/* The address with its domain as A-labels. */
-static const char *address_key(struct text word, char *out)
+const char *address_canonical(struct text word, char out[ADDR_MAX + 1])
 {
 	struct addr address;
 	char domain[ADDR_MAX_DOMAIN + 1];
@@ -75,7 +74,7 @@ static const char *address_key(struct text word, char *out)
 
 int check_address(const char *word, char out[ADDR_MAX + 1])
 {
-	const char *why = address_key(text_of(word), out);
+	const char *why = address_canonical(text_of(word), out);
 	return why ? complain(EX_DATAERR, NULL, "address \"%s\": %s", word, why) : 0;
 }
 

@@ -16,6 +16,8 @@ int check_login(const char *word, char out[CHECK_LOGIN_SIZE]);
 int check_domain(const char *word, char out[ADDR_MAX_DOMAIN + 1]);
 /* A mail address (RFC 5321); OUT gets its canonical key. */
 int check_address(const char *word, char out[ADDR_MAX + 1]);
+/* The same for a text of any length, without printing: NULL, or what is wrong. */
+const char *address_canonical(struct text address, char out[ADDR_MAX + 1]);
 /* Networks, comma-separated; OUT gets them as a Postgres array. */
 struct buffer;
 int check_networks(const char *word, struct buffer *out);

@@ -12,6 +12,12 @@ int customer_missing(const char *customer)
 	return complain(EX_NOUSER, "waybill customer list", "there is no customer \"%s\"", customer);
 }
 
+int customer_require(struct ctl *ctl, const char *customer)
+{
+	int status = database_exists(ctl, "SELECT FROM waybill.customers WHERE customer = $1", PARAMS(customer));
+	return status == 1 ? customer_missing(customer) : status;
+}
+
 /* Runs a change of one customer that returns a row when there was one. */
 static int change(struct ctl *ctl, const char *sql, const char *const *params, size_t count)
 {
@@ -68,9 +74,9 @@ int cmd_customer_list(struct ctl *ctl)
 
 int cmd_customer_show(struct ctl *ctl)
 {
-	int status = database_exists(ctl, "SELECT FROM waybill.customers WHERE customer = $1", PARAMS(operand(ctl, 0)));
+	int status = customer_require(ctl, operand(ctl, 0));
 	if (status)
-		return status == 1 ? customer_missing(operand(ctl, 0)) : status;
+		return status;
 	return database_print(
 		ctl, OUTPUT_RECORD, NULL,
 		"SELECT c.customer, title, plan, status, status_reason, status_until, time_zone, header_from, "

@@ -23,9 +23,9 @@ static int require_domain(struct ctl *ctl, const char *domain)
 
 static int insert_domain(struct ctl *ctl, const char *domain)
 {
-	int status = database_exists(ctl, "SELECT FROM waybill.customers WHERE customer = $1", PARAMS(operand(ctl, 0)));
+	int status = customer_require(ctl, operand(ctl, 0));
 	if (status)
-		return status == 1 ? customer_missing(operand(ctl, 0)) : status;
+		return status;
 	long added = database_count(
 		ctl,
 		"INSERT INTO waybill.domains (domain, customer, dkim_mode, header_profile) "

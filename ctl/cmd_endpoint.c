@@ -76,8 +76,7 @@ static int check_words(struct ctl *ctl)
 		return status;
 	if (!text_starts_fold(text_of(url), TEXT("https://")) && !text_starts_fold(text_of(url), TEXT("http://")))
 		return complain(EX_DATAERR, NULL, "endpoint \"%s\": a URL begins with https://", url);
-	status = database_exists(ctl, "SELECT FROM waybill.customers WHERE customer = $1", PARAMS(operand(ctl, 0)));
-	return status == 1 ? customer_missing(operand(ctl, 0)) : status;
+	return customer_require(ctl, operand(ctl, 0));
 }
 
 int cmd_endpoint_add(struct ctl *ctl)

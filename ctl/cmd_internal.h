@@ -3,6 +3,10 @@
 
 /* What sub-commands of several nouns say alike. Each prints and returns the exit status. */
 
+struct ctl;
+
+/* Is there such a customer? 0, or the exit status. */
+int customer_require(struct ctl *ctl, const char *customer);
 int customer_missing(const char *customer);
 int domain_missing(const char *domain);
 

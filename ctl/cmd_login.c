@@ -55,9 +55,9 @@ static int add_rights(struct ctl *ctl, const char *login, const char *words, con
 
 static int insert_login(struct ctl *ctl, const char *login, const char *networks, const char *hash)
 {
-	int status = database_exists(ctl, "SELECT FROM waybill.customers WHERE customer = $1", PARAMS(operand(ctl, 0)));
+	int status = customer_require(ctl, operand(ctl, 0));
 	if (status)
-		return status == 1 ? customer_missing(operand(ctl, 0)) : status;
+		return status;
 	long added = database_count(
 		ctl,
 		"INSERT INTO waybill.logins (login, customer, label, password_hash, expires_at, networks) "

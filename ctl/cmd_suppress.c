@@ -6,18 +6,12 @@
 #include "ctl/cmd_internal.h"
 #include "ctl/database.h"
 
-static int require_customer(struct ctl *ctl)
-{
-	int status = database_exists(ctl, "SELECT FROM waybill.customers WHERE customer = $1", PARAMS(operand(ctl, 0)));
-	return status == 1 ? customer_missing(operand(ctl, 0)) : status;
-}
-
 int cmd_suppress_add(struct ctl *ctl)
 {
 	char recipient[ADDR_MAX + 1];
 	int status = check_address(operand(ctl, 1), recipient);
 	if (!status)
-		status = require_customer(ctl);
+		status = customer_require(ctl, operand(ctl, 0));
 	if (status)
 		return status;
 	long added =
@@ -48,7 +42,7 @@ int cmd_suppress_remove(struct ctl *ctl)
 
 int cmd_suppress_list(struct ctl *ctl)
 {
-	int status = require_customer(ctl);
+	int status = customer_require(ctl, operand(ctl, 0));
 	if (status)
 		return status;
 	return database_print(ctl, OUTPUT_LIST, "no suppressions",

@@ -6,10 +6,12 @@
 
 #include "common/memory.h"
 #include "ctl/database.h"
+#include "ctl/follow.h"
 
 struct database {
 	struct pg *pg;
-	bool named; /* the session knows who acts, for the audit */
+	bool named;   /* the session knows who acts, for the audit */
+	bool changed; /* followers have something to read */
 };
 
 /* Who acts: the person, also behind sudo. */
@@ -91,6 +93,10 @@ static int name_actor(struct ctl *ctl)
 int database_query(struct ctl *ctl, const char *sql, const char *const *params, size_t count, struct pg_result **result)
 {
 	int status = name_actor(ctl);
+	struct text begins = text_of(sql);
+	if (text_starts(begins, TEXT("INSERT")) || text_starts(begins, TEXT("UPDATE")) ||
+	    text_starts(begins, TEXT("DELETE")))
+		ctl->database->changed = true;
 	return status ? status : raw_query(ctl, sql, params, count, result);
 }
 
@@ -160,6 +166,9 @@ void database_close(struct ctl *ctl)
 {
 	if (!ctl->database)
 		return;
+	/* Only a wake-up: without it followers see the change at their next poll. */
+	if (ctl->database->changed && pg_socket(ctl->database->pg) >= 0)
+		pg_script(ctl->database->pg, "NOTIFY " FOLLOW_CHANNEL);
 	pg_free(&ctl->database->pg);
 	free(ctl->database);
 	ctl->database = NULL;

@@ -8,8 +8,8 @@
 /* "rsa-sha256", "ed25519-sha256": the words of waybill.dkim_keys. */
 extern const char *const dkim_algorithm_names[DIRECTORY_ALGORITHM_MAX];
 
-/* The selector for keys made in this month (1 to 12): "s2026q4", for the NTH (from 0) of that quarter "s2026q4b", "c", …;
- * an Ed25519 key has "e" before that letter: "s2026q4e", "s2026q4eb". */
+/* The selector for keys made in this month (1 to 12): "s2026q4", for the NTH (from 0) of that quarter "s2026q4b", "c",
+ * …; an Ed25519 key has "e" before that letter: "s2026q4e", "s2026q4eb". */
 #define DKIM_SELECTOR_SIZE 32
 void dkim_selector(int year, int month, enum directory_key_algorithm algorithm, unsigned nth,
 		   char out[DKIM_SELECTOR_SIZE]);
@@ -20,8 +20,8 @@ void dkim_slot(unsigned slot, enum directory_key_algorithm algorithm, char out[D
 /* The record's text: "v=DKIM1; k=rsa; p=…". An empty PUBLIC_KEY says that the key is revoked. */
 void dkim_record_text(enum directory_key_algorithm algorithm, struct text public_key, struct buffer *out);
 
-/* One record as a line of a zone file (RFC 1035 section 5.1), with a newline. A TXT's VALUE is cut into strings of at most
- * 255 bytes. NAME and a CNAME's VALUE are absolute, without the last dot. */
+/* One record as a line of a zone file (RFC 1035 section 5.1), with a newline. A TXT's VALUE is cut into strings of at
+ * most 255 bytes. NAME and a CNAME's VALUE are absolute, without the last dot. */
 void dkim_zone_line(struct text name, struct text type, struct text value, struct buffer *out);
 /* Takes the next string of a TXT's value; false at the end. */
 bool dkim_string_next(struct text *value, struct text *string);

@@ -1,7 +1,8 @@
 #ifndef CTL_DOMAIN_KEY_H
 #define CTL_DOMAIN_KEY_H
 
-/* The keys of a domain in Postgres: making, sealing, activating. Each returns 0 or an exit status, the reason printed. */
+/* The keys of a domain in Postgres: making, sealing, activating. Each returns 0, or an exit status after
+ * printing why. */
 
 #include "common/directory_record.h"
 

@@ -5,6 +5,7 @@
 
 #include "common/directory.h"
 #include "common/memory.h"
+#include "ctl/csv.h"
 #include "ctl/follow.h"
 #include "ctl/follow_read.h"
 
@@ -192,18 +193,6 @@ static enum follow_outcome build(struct follow *follow, const char *reason)
 	return transfer(follow, true, read_everything);
 }
 
-/* Appends one element to a text array literal (PostgreSQL manual, "Array Input and Output Syntax"). */
-static void array_add(struct buffer *array, struct text element)
-{
-	buffer_text(array, array->len ? TEXT(",\"") : TEXT("{\""));
-	for (size_t i = 0; i < element.len; i++) {
-		if (element.ptr[i] == '"' || element.ptr[i] == '\\')
-			buffer_char(array, '\\');
-		buffer_char(array, element.ptr[i]);
-	}
-	buffer_char(array, '"');
-}
-
 static enum follow_answer read_kind(struct follow_reader *reader, enum directory_kind kind,
 				    const struct pg_result *changes)
 {
@@ -216,7 +205,7 @@ static enum follow_answer read_kind(struct follow_reader *reader, enum directory
 		names[count++] = pg_field(changes, i, 1);
 		array_add(&keys, pg_field(changes, i, 1));
 	}
-	buffer_char(&keys, '}');
+	array_end(&keys);
 	enum follow_answer answer =
 		count ? follow_read_some(reader, kind, buffer_string(&keys), names, count) : FOLLOW_DONE;
 	buffer_free(&keys);

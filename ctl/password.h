@@ -1,7 +1,7 @@
 #ifndef CTL_PASSWORD_H
 #define CTL_PASSWORD_H
 
-/* Passwords of logins: made here, never chosen, so 160 bits of chance make them strong and the hash need not be slow. */
+/* Passwords of logins: made here, never chosen: 160 bits of chance make them strong, so the hash need not be slow. */
 
 #define PASSWORD_SIZE      33 /* 32 characters of base32 hold 160 bits */
 #define PASSWORD_HASH_SIZE 128
