@@ -22,6 +22,8 @@
 
 #include "common/counters_async.h"
 
+#define SOON_US 20000
+
 struct question {
 	struct counters_async *counters;
 	counters_done *done;
@@ -123,10 +125,12 @@ static void disconnect(struct counters_async *counters)
 		redisAsyncFree(redis);
 }
 
+/* Soon, while the breaker is closed: so it is known, and said, early that Redis is away. */
 static void connect_later(struct counters_async *counters)
 {
 	if (!counters->closing && !evtimer_pending(counters->retry, NULL))
-		set_timer(counters->retry, breaker_is_open(&counters->breaker) ? BREAKER_PROBE_MS * INT64_C(1000) : 0);
+		set_timer(counters->retry,
+			  breaker_is_open(&counters->breaker) ? BREAKER_PROBE_MS * INT64_C(1000) : SOON_US);
 }
 
 static void connection_lost(const redisAsyncContext *redis, int status)
@@ -197,7 +201,7 @@ static void open_connection(struct counters_async *counters)
 	if (redis->err || redisLibeventAttach(redis, counters->base) != REDIS_OK) {
 		redisAsyncFree(redis);
 		note_failure(counters);
-		set_timer(counters->retry, BREAKER_PROBE_MS * INT64_C(1000));
+		connect_later(counters);
 		return;
 	}
 	redis->data = counters;

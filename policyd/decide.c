@@ -307,7 +307,10 @@ void decide_log_line(const struct request *request, struct text customer, const 
 		buffer_format(out, ", used=%lld/%lld", (long long)verdict->usage.used,
 			      (long long)verdict->usage.allowed_units);
 	}
-	add_field(out, "from", request->values[REQUEST_SENDER]);
-	add_field(out, "to", request->values[REQUEST_RECIPIENT]);
+	buffer_add(out, ", from=<", 8);
+	buffer_text(out, request->values[REQUEST_SENDER]);
+	buffer_char(out, '>');
+	if (request->values[REQUEST_RECIPIENT].len)
+		buffer_format(out, ", to=<%.*s>", TEXT_ARG(request->values[REQUEST_RECIPIENT]));
 	add_field(out, "client", request->values[REQUEST_CLIENT_ADDRESS]);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include <event2/event.h>
 
@@ -111,6 +112,11 @@ static void reloaded(void)
 	service_set_unavailable(state.service, (enum service_unavailable)conf.unavailable);
 }
 
+static int64_t now_s(void)
+{
+	return time(NULL);
+}
+
 static void loop(void)
 {
 	struct event *signals = event_new(state.base, daemon_signal_fd(), EV_READ | EV_PERSIST, on_signal, NULL);
@@ -132,6 +138,7 @@ static int run(void)
 		.directory = directory,
 		.counters = counters,
 		.node = conf.common.node,
+		.now_s = now_s,
 		.unavailable = (enum service_unavailable)conf.unavailable,
 	});
 	state.server = server_new(state.base, &(struct server_options){

@@ -44,8 +44,9 @@ static const struct row {
 	[REPLY_SENDER_NULL] =
 		{"sender-null", REPLY_REJECT, "553 5.7.1",
 		 "<>: login <{login}> may not send with the null sender; use a sender address of its own"},
-	[REPLY_SENDER_MALFORMED] = {"sender-malformed", REPLY_REJECT, "553 5.1.7",
-				    "<{sender}>: login <{login}> gave a sender with {detail}; write one plain address"},
+	[REPLY_SENDER_MALFORMED] =
+		{"sender-malformed", REPLY_REJECT, "553 5.1.7",
+		 "<{sender}>: the sender of login <{login}> is not an address: {detail}; write one plain address"},
 	[REPLY_SENDER_DENIED] =
 		{"sender-denied", REPLY_REJECT, "553 5.7.1",
 		 "<{sender}>: login <{login}> is denied this sender; use another one (waybill can {login} "

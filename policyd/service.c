@@ -2,7 +2,6 @@
  * the plan, which owns what it names, waits in a ticket until the counters answer; the view does not wait. */
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "common/log.h"
 #include "common/memory.h"
@@ -158,7 +157,7 @@ static struct ticket *decide(struct service *service, const struct request *requ
 static struct ticket *look_up_and_decide(struct service *service, const struct request *request, struct text *action)
 {
 	struct lookup lookup;
-	const char *why = lookup_begin(service->options.directory, request, time(NULL), &lookup);
+	const char *why = lookup_begin(service->options.directory, request, service->options.now_s(), &lookup);
 	if (why) {
 		*action = give_up(service, why);
 		return NULL;

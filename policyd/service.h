@@ -19,6 +19,7 @@ struct service_options {
 	struct directory *directory;
 	struct counters_async *counters;
 	const char *node;
+	int64_t (*now_s)(void); /* seconds since 1970: for expiry and calendar windows */
 	enum service_unavailable unavailable;
 };
 

@@ -1,0 +1,442 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/counters_script.h"
+#include "common/directory_writer.h"
+#include "common/log.h"
+#include "common/memory.h"
+
+#include "tests/unit/policyd/world.h"
+
+#define MANY      64
+#define WORDS_MAX 12
+#define KEYS_MAX  256
+
+struct customer {
+	char *name, *why;
+	bool suspended;
+	int64_t until_s;
+	struct buffer offsets;
+};
+
+struct login {
+	char *name, *customer;
+	bool disabled;
+	int64_t expires_s;
+	struct buffer rights, networks, limits;
+};
+
+struct world {
+	char folder[64], path[96];
+	struct directory_writer *writer;
+	struct directory *directory;
+	bool changed, trouble, uncounted;
+	struct customer customers[MANY];
+	struct login logins[MANY];
+	size_t customer_count, login_count;
+	struct counters_async *counters;
+};
+
+/* Stands in for common/counters_async.c: the same arithmetic, without Redis. */
+struct counters_async {
+	bool away;
+	size_t count;
+	struct {
+		char key[COUNTERS_KEY_MAX + 1];
+		struct limit_state state;
+	} keys[KEYS_MAX];
+	char receipts[KEYS_MAX][256];
+	size_t receipt_count;
+};
+
+static int64_t clock_s;
+static char last_log[4096];
+
+int64_t world_now_s(void)
+{
+	return clock_s;
+}
+
+static struct limit_state *state_of(struct counters_async *counters, const struct counters_request *request,
+				    size_t item)
+{
+	char key[COUNTERS_KEY_MAX + 1];
+	key[counters_script_key(request, item, key)] = '\0';
+	size_t i = 0;
+	while (i < counters->count && strcmp(counters->keys[i].key, key) != 0)
+		i++;
+	if (i == counters->count) {
+		snprintf(counters->keys[i].key, sizeof counters->keys[i].key, "%s", key);
+		counters->count++;
+	}
+	return &counters->keys[i].state;
+}
+
+/* The receipt of a question; NULL when it was not charged before. */
+static const char *find_receipt(const struct counters_async *counters, const char *name)
+{
+	for (size_t i = 0; i < counters->receipt_count; i++)
+		if (strcmp(counters->receipts[i], name) == 0)
+			return counters->receipts[i];
+	return NULL;
+}
+
+static int64_t fill_of(const struct counters_item *item, const struct limit_state *state)
+{
+	if (limit_is_quota(item->limit.spec.period))
+		return limit_check(&item->limit.spec, state, 0, clock_s * 1000000, item->window_start, item->window_end)
+			.used;
+	int64_t backlog_us = state->tat_us - clock_s * 1000000;
+	return backlog_us > 0 ? backlog_us : 0;
+}
+
+static void charge_all(struct counters_async *counters, const struct counters_request *request,
+		       const struct counters_result *result)
+{
+	for (size_t i = 0; i < request->count; i++)
+		if (result->usage[i].allowed)
+			limit_charge(&request->items[i].limit.spec, state_of(counters, request, i),
+				     request->items[i].cost, clock_s * 1000000, request->items[i].window_start);
+}
+
+void counters_async_charge(struct counters_async *counters, const struct counters_request *request, counters_done *done,
+			   void *context)
+{
+	struct counters_expected expected;
+	struct counters_result result = {.answer = COUNTERS_UNAVAILABLE};
+	int64_t fill[COUNTERS_MAX_ITEMS];
+	char name[256];
+	snprintf(name, sizeof name, "%.*s %.*s", TEXT_ARG(request->queue_id), TEXT_ARG(request->instance));
+	if (!counters->away && find_receipt(counters, name)) {
+		result.answer = COUNTERS_REPEATED;
+	} else if (!counters->away) {
+		counters_script_expect(request, &expected);
+		for (size_t i = 0; i < request->count; i++)
+			fill[i] = fill_of(&request->items[i], state_of(counters, request, i));
+		counters_script_judge(&expected, clock_s * 1000000, fill, &result);
+	}
+	if (result.answer == COUNTERS_CHARGED) {
+		charge_all(counters, request, &result);
+		snprintf(counters->receipts[counters->receipt_count++], sizeof name, "%s", name);
+	}
+	done(context, &result);
+}
+
+static void note(const char *format, va_list arguments)
+{
+	vsnprintf(last_log, sizeof last_log, format, arguments);
+}
+
+#define LOG_STAND_IN(NAME)                   \
+	void NAME(const char *format, ...)   \
+	{                                    \
+		va_list arguments;           \
+		va_start(arguments, format); \
+		note(format, arguments);     \
+		va_end(arguments);           \
+	}
+LOG_STAND_IN(log_error)
+LOG_STAND_IN(log_warning)
+LOG_STAND_IN(log_info)
+LOG_STAND_IN(log_debug)
+
+const char *world_log(void)
+{
+	return last_log;
+}
+
+struct world *world_new(void)
+{
+	static const struct directory_writer_options options = {.mode = 0600, .group = (gid_t)-1, .map_bytes = 1 << 24};
+	struct world *w = memory_zero(1, sizeof *w);
+	w->counters = memory_zero(1, sizeof *w->counters);
+	snprintf(w->folder, sizeof w->folder, "/tmp/waybill-policy-XXXXXX");
+	if (!mkdtemp(w->folder))
+		abort();
+	snprintf(w->path, sizeof w->path, "%s/directory.mdb", w->folder);
+	if (directory_writer_open(w->path, &options, &w->writer))
+		abort();
+	w->directory = directory_new(w->path);
+	w->changed = true;
+	return w;
+}
+
+static void remove_files(struct world *w)
+{
+	static const char *const endings[] = {"", "-lock", ".writer", ".new", ".aside"};
+	for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+		char path[128];
+		snprintf(path, sizeof path, "%s%s", w->path, endings[i]);
+		unlink(path);
+	}
+	rmdir(w->folder);
+}
+
+void world_free(struct world **world)
+{
+	struct world *w = *world;
+	for (size_t i = 0; i < w->customer_count; i++) {
+		free(w->customers[i].name);
+		free(w->customers[i].why);
+		buffer_free(&w->customers[i].offsets);
+	}
+	for (size_t i = 0; i < w->login_count; i++) {
+		free(w->logins[i].name);
+		free(w->logins[i].customer);
+		buffer_free(&w->logins[i].rights);
+		buffer_free(&w->logins[i].networks);
+		buffer_free(&w->logins[i].limits);
+	}
+	directory_free(&w->directory);
+	directory_writer_close(&w->writer);
+	remove_files(w);
+	free(w->counters);
+	free(w);
+	*world = NULL;
+}
+
+static struct login *find_login(struct world *w, const char *name)
+{
+	for (size_t i = 0; i < w->login_count; i++)
+		if (strcmp(w->logins[i].name, name) == 0)
+			return &w->logins[i];
+	return NULL;
+}
+
+static int64_t time_of(const char *word)
+{
+	struct tm tm = {0};
+	return strptime(word, "%Y-%m-%dT%H:%M:%SZ", &tm) ? timegm(&tm) : -1;
+}
+
+static const char *take_customer(struct world *w, char **words, int count)
+{
+	struct customer *c = &w->customers[w->customer_count++];
+	c->name = text_copy(text_of(words[1]));
+	for (int i = 2; i < count; i++) {
+		if (strcmp(words[i], "suspended") == 0 && i + 1 < count) {
+			c->suspended = true;
+			c->why = text_copy(text_of(words[++i]));
+		} else if (strcmp(words[i], "until") == 0 && i + 1 < count) {
+			c->until_s = time_of(words[++i]);
+		} else if (strcmp(words[i], "offset") == 0 && i + 1 < count) {
+			directory_offset_add(&c->offsets, (struct directory_offset){.offset = atoi(words[++i])});
+		} else {
+			return "after a customer's name: suspended WHY, until TIME, offset SECONDS";
+		}
+	}
+	return NULL;
+}
+
+static const char *take_login(struct world *w, char **words, int count)
+{
+	struct login *l = &w->logins[w->login_count++];
+	if (count < 3)
+		return "login NAME CUSTOMER";
+	l->name = text_copy(text_of(words[1]));
+	l->customer = text_copy(text_of(words[2]));
+	for (int i = 3; i < count; i++) {
+		struct network net;
+		if (strcmp(words[i], "disabled") == 0)
+			l->disabled = true;
+		else if (strcmp(words[i], "expires") == 0 && i + 1 < count)
+			l->expires_s = time_of(words[++i]);
+		else if (strcmp(words[i], "network") == 0 && i + 1 < count && !network_parse(text_of(words[++i]), &net))
+			directory_network_add(&l->networks, &net);
+		else
+			return "after a login's customer: disabled, expires TIME, network NET";
+	}
+	return NULL;
+}
+
+static const char *take_right(struct world *w, char **words, int count)
+{
+	struct login *l = count == 3 ? find_login(w, words[1]) : NULL;
+	if (!l)
+		return "allow|deny LOGIN PATTERN, of a login above";
+	directory_right_add(&l->rights, (struct right){words[0][0] == 'a', text_of(words[2])});
+	return NULL;
+}
+
+static int word_of(const char *word, const char *const *names, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (strcmp(word, names[i]) == 0)
+			return i;
+	return -1;
+}
+
+/* limit LOGIN ID SCOPE UNIT ACTION SPEC… */
+static const char *take_limit(struct world *w, char **words, int count)
+{
+	struct login *l = count >= 7 ? find_login(w, words[1]) : NULL;
+	struct limit limit = {0};
+	char spec[128] = "";
+	size_t at;
+	if (!l)
+		return "limit LOGIN ID SCOPE UNIT ACTION SPEC, of a login above";
+	int scope = word_of(words[3], limit_scope_names, LIMIT_SCOPE_MAX);
+	int unit = word_of(words[4], limit_unit_names, LIMIT_UNIT_MAX);
+	int action = word_of(words[5], limit_action_names, LIMIT_ACTION_MAX);
+	if (scope < 0 || unit < 0 || action < 0)
+		return "no such scope, unit or action";
+	for (int i = 6; i < count; i++)
+		snprintf(spec + strlen(spec), sizeof spec - strlen(spec), "%s ", words[i]);
+	limit.id = text_of(words[2]);
+	limit.scope = (enum limit_scope)scope;
+	limit.unit = (enum limit_unit)unit;
+	limit.action = (enum limit_action)action;
+	const char *why = limit_spec_parse(text_of(spec), &limit.spec, &at);
+	if (!why)
+		directory_limit_add(&l->limits, &limit);
+	return why;
+}
+
+static void put(struct world *w, enum directory_kind kind, struct text name, struct buffer *record)
+{
+	if (directory_writer_put(w->writer, kind, name, buffer_view(record)))
+		abort();
+	buffer_free(record);
+}
+
+static void put_customer(struct world *w, const struct customer *c)
+{
+	struct buffer record = {0};
+	struct directory_customer customer = {.name = text_of(c->name),
+					      .status = c->suspended ? DIRECTORY_SUSPENDED : DIRECTORY_ACTIVE,
+					      .status_reason = text_of(c->why),
+					      .status_until = c->until_s,
+					      .offsets = {buffer_view(&c->offsets)}};
+	directory_customer_encode(&customer, &record);
+	put(w, DIRECTORY_CUSTOMERS, customer.name, &record);
+}
+
+static void put_login(struct world *w, const struct login *l)
+{
+	struct buffer record = {0};
+	struct directory_login login = {.name = text_of(l->name),
+					.customer = text_of(l->customer),
+					.enabled = !l->disabled,
+					.expires_at = l->expires_s,
+					.rights = {buffer_view(&l->rights)},
+					.networks = {buffer_view(&l->networks)},
+					.limits = {buffer_view(&l->limits)}};
+	directory_login_encode(&login, &record);
+	put(w, DIRECTORY_LOGINS, login.name, &record);
+}
+
+static void commit(struct world *w)
+{
+	for (size_t i = 0; i < w->customer_count; i++)
+		put_customer(w, &w->customers[i]);
+	for (size_t i = 0; i < w->login_count; i++)
+		put_login(w, &w->logins[i]);
+	if (directory_writer_commit(w->writer, &(struct directory_state){.source = TEXT("test")}))
+		abort();
+	w->changed = false;
+}
+
+static void begin(struct world *w)
+{
+	bool first = !directory_writer_has_snapshot(w->writer);
+	if (first ? directory_writer_build(w->writer) : directory_writer_begin(w->writer))
+		abort();
+}
+
+static const char *take_domain(struct world *w, char **words, int count)
+{
+	struct buffer record = {0};
+	if (count != 3)
+		return "domain DOMAIN CUSTOMER";
+	begin(w);
+	directory_domain_encode(&(struct directory_domain){.name = text_of(words[1]), .customer = text_of(words[2])},
+				&record);
+	put(w, DIRECTORY_DOMAINS, text_of(words[1]), &record);
+	commit(w);
+	return NULL;
+}
+
+static const char *take_suppression(struct world *w, char **words, int count)
+{
+	struct buffer name = {0}, record = {0};
+	struct directory_suppression suppression = {0};
+	if (count != 4 && count != 6)
+		return "suppress CUSTOMER ADDRESS REASON [expires TIME]";
+	suppression.reason = text_of(words[3]);
+	if (count == 6)
+		suppression.expires_at = time_of(words[5]);
+	begin(w);
+	buffer_format(&name, "%s %s", words[1], words[2]);
+	directory_suppression_encode(&suppression, &record);
+	put(w, DIRECTORY_SUPPRESSIONS, buffer_view(&name), &record);
+	buffer_free(&name);
+	commit(w);
+	return NULL;
+}
+
+static const char *take_setting(struct world *w, char **words, int count)
+{
+	if (count != 2)
+		return "one word must follow";
+	if (strcmp(words[0], "now") == 0)
+		return (clock_s = time_of(words[1])) < 0 ? "now YYYY-MM-DDTHH:MM:SSZ" : NULL;
+	if (strcmp(words[0], "counters") == 0)
+		w->counters->away = strcmp(words[1], "away") == 0;
+	else if (strcmp(words[0], "directory") == 0)
+		w->trouble = strcmp(words[1], "away") == 0;
+	else if (strcmp(words[0], "uncounted") == 0)
+		w->uncounted = strcmp(words[1], "accept") == 0;
+	return NULL;
+}
+
+static const struct {
+	const char *word;
+	const char *(*take)(struct world *, char **, int);
+} kinds[] = {
+	{"customer", take_customer}, {"login", take_login},       {"allow", take_right},          {"deny", take_right},
+	{"limit", take_limit},       {"domain", take_domain},     {"suppress", take_suppression}, {"now", take_setting},
+	{"counters", take_setting},  {"directory", take_setting}, {"uncounted", take_setting},
+};
+
+const char *world_line(struct world *w, const char *line)
+{
+	char *copy = text_copy(text_of(line)), *words[WORDS_MAX], *save = NULL;
+	int count = 0;
+	const char *why = "no such line";
+	for (char *word = strtok_r(copy, " \t", &save); word && count < WORDS_MAX; word = strtok_r(NULL, " \t", &save))
+		words[count++] = word;
+	w->changed = true;
+	for (size_t i = 0; count > 1 && i < sizeof kinds / sizeof *kinds; i++)
+		if (strcmp(words[0], kinds[i].word) == 0)
+			why = kinds[i].take(w, words, count);
+	free(copy);
+	return why;
+}
+
+struct directory *world_directory(struct world *w)
+{
+	static struct directory *nowhere;
+	if (w->changed) {
+		begin(w);
+		commit(w);
+	}
+	if (!w->trouble)
+		return w->directory;
+	directory_free(&nowhere);
+	nowhere = directory_new("/nonexistent/directory.mdb");
+	return nowhere;
+}
+
+struct counters_async *world_counters(struct world *w)
+{
+	return w->counters;
+}
+
+bool world_accepts_uncounted(const struct world *w)
+{
+	return w->uncounted;
+}
