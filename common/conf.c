@@ -173,10 +173,11 @@ static char *next_line(char *out, int size, void *user)
 		out[len++] = (char)c;
 	out[len] = '\0';
 	const char *why = ferror(r->stream) ? strerror(errno) : NULL;
-	if (!why && c != EOF && c != '\n')
-		why = "the line is too long";
+	bool cut = c != EOF && c != '\n';
 	if (len && out[len - 1] == '\r')
 		len--;
+	if (!why && (cut || len > CONF_MAX_LINE))
+		why = "the line is too long";
 	if (!why)
 		why = check_line(text_at(out, (size_t)len));
 	if (why)
@@ -190,7 +191,7 @@ static int parse(struct reader *r)
 	ini_allow_inline_comments = false;
 	ini_allow_multiline = false;
 	ini_stop_on_first_error = true;
-	ini_max_line = CONF_MAX_LINE + 2;
+	ini_max_line = CONF_MAX_LINE + (int)sizeof "\r";
 	return ini_parse_stream(next_line, r, handle, r);
 }
 
