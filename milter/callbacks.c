@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <grp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,8 +39,12 @@ struct connection {
 /* The largest packet that libmilter takes: a single field may be longer than the 64 KiB of its default. */
 #define MAX_PACKET (FIELDS_MAX_BYTES - 1)
 
-/* libmilter's callbacks have no argument for what all sessions share; set once, before the first thread starts. */
-static struct engine *shared;
+/* libmilter's callbacks have no argument for what all sessions share. Its worker threads outlive smfi_main(), so the
+ * engine is taken away under the lock before it is freed; NULL: stopping. */
+static struct {
+	pthread_rwlock_t lock;
+	struct engine *engine;
+} shared = {.lock = PTHREAD_RWLOCK_INITIALIZER};
 
 static struct connection *connection_of(SMFICTX *ctx)
 {
@@ -208,14 +213,10 @@ static sfsistat refuse_changed_login(SMFICTX *ctx, const struct session *session
 	return refuse(ctx, &reply);
 }
 
-static sfsistat on_end(SMFICTX *ctx)
+static sfsistat end_message(SMFICTX *ctx, struct connection *connection)
 {
-	struct connection *connection = connection_of(ctx);
-	if (!connection || !connection->in_message)
-		return SMFIS_TEMPFAIL;
 	struct session *session = &connection->session;
 	struct text queue_id = macro(ctx, "i");
-	connection->in_message = false;
 	/* Asked for here alone: libmilter finds a macro of any stage, at MAIL also what the last message's end left. */
 	if (!session_login(session, macro(ctx, "{auth_authen}")))
 		return refuse_changed_login(ctx, session, queue_id);
@@ -223,11 +224,25 @@ static sfsistat on_end(SMFICTX *ctx)
 	struct verdict verdict = {0};
 	canon_body_end(&session->body);
 	signer_hash_end(connection->hash, body_hash);
-	verdict_reach(shared, session, queue_id, body_hash, time(NULL), &verdict);
+	verdict_reach(shared.engine, session, queue_id, body_hash, time(NULL), &verdict);
 	sfsistat answer = carry_out(ctx, session, &verdict);
 	if (verdict.log.len)
 		log_info("%.*s: %.*s", TEXT_ARG(queue_id), TEXT_ARG(verdict.log));
 	verdict_free(&verdict);
+	return answer;
+}
+
+static sfsistat on_end(SMFICTX *ctx)
+{
+	struct connection *connection = connection_of(ctx);
+	sfsistat answer = SMFIS_TEMPFAIL;
+	if (!connection || !connection->in_message)
+		return answer;
+	connection->in_message = false;
+	pthread_rwlock_rdlock(&shared.lock);
+	if (shared.engine)
+		answer = end_message(ctx, connection);
+	pthread_rwlock_unlock(&shared.lock);
 	return answer;
 }
 
@@ -327,6 +342,10 @@ char *callbacks_listen(const struct callbacks_options *options)
 
 int callbacks_serve(struct engine *engine)
 {
-	shared = engine;
-	return smfi_main() == MI_SUCCESS ? 0 : -1;
+	shared.engine = engine;
+	int failed = smfi_main() == MI_SUCCESS ? 0 : -1;
+	pthread_rwlock_wrlock(&shared.lock);
+	shared.engine = NULL;
+	pthread_rwlock_unlock(&shared.lock);
+	return failed;
 }

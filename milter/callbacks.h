@@ -19,8 +19,8 @@ struct callbacks_options {
 /* Binds the socket; a stale unix socket is taken away, one that another process serves is not. NULL, or why not, in one
  * line that the caller frees. */
 char *callbacks_listen(const struct callbacks_options *options);
-/* Serves until TERM or INT; messages under way get their answer as far as it is decided, the rest of them 4xx from
- * Postfix. 0, or -1 when libmilter failed. */
+/* Serves until TERM or INT. What is being decided then is still answered; for messages under way Postfix answers 4xx, as
+ * libmilter does not wait for them. 0, or -1 when libmilter failed. ENGINE is not used after it returned. */
 int callbacks_serve(struct engine *engine);
 
 #endif
