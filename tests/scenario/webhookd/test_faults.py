@@ -139,9 +139,10 @@ def test_stopping_ends_what_is_under_way(relay):
     endpoint, _ = relay.endpoint(server.url("slow/1", "last"))
     many(relay, endpoint, 40)
     relay.run(timeout="10s", lease="30s", endpoint_concurrency=4)
-    relay.until("POSTs are under way", lambda: len(server.posts("last")) == 4)
+    relay.until("a POST is under way", lambda: server.posts("last"))
     relay.end()
-    assert delivered(relay, endpoint) == 4
+    posted = len(server.posts("last"))
+    assert 0 < posted < 40 and delivered(relay, endpoint) == posted
     waiting = relay.sql("SELECT count(*) AS n FROM waybill.deliveries WHERE endpoint = %s AND due_at <= now()"
                         " AND state = 'due'", endpoint)
-    assert waiting[0]["n"] == 36  # given back, not leased until the lease ends
+    assert waiting[0]["n"] == 40 - posted  # given back, not leased until the lease ends
