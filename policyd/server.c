@@ -48,6 +48,7 @@ struct server {
 	struct connection *first;
 	size_t count;
 	bool full, draining;
+	bool said_full; /* logged once, until there is room again */
 	int64_t drain_until_ms;
 	char scratch[READ_MAX];
 };
@@ -247,8 +248,9 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	event_add(connection_new(server, fd)->readable, NULL);
 	if (server->count < server->options.max_connections)
 		return;
-	log_warning("%zu connections are open: further ones wait (max_connections)", server->count);
-	server->full = true;
+	if (!server->said_full)
+		log_warning("%zu connections are open: further ones wait (max_connections)", server->count);
+	server->full = server->said_full = true;
 	evconnlistener_disable(listener);
 }
 
@@ -279,6 +281,7 @@ static void on_tick(evutil_socket_t none, short what, void *context)
 		if (c->fd >= 0 && (late || is_overdue(c, now)))
 			connection_close(c);
 	}
+	server->said_full = server->said_full && server->count >= server->options.max_connections;
 	if (server->full && !server->draining && server->count < server->options.max_connections) {
 		server->full = false;
 		evconnlistener_enable(server->listener);
