@@ -1,0 +1,129 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "bouncer/lane.h"
+
+#define FAILURES 3
+
+static struct endpoint *endpoint(const char *id)
+{
+	struct endpoint *e = endpoint_new();
+	e->customer = text_copy(TEXT("acme"));
+	e->id = text_copy(text_of(id));
+	return e;
+}
+
+static void add(struct lanes *lanes, struct endpoint *e, int count)
+{
+	for (int i = 1; i <= count; i++)
+		lanes_add(lanes, delivery_new(e, TEXT("evt"), i));
+}
+
+static void done(struct lanes *lanes, struct delivery *d, bool ok, struct delivery_list *unused)
+{
+	lanes_done(lanes, d, ok, false, unused);
+	delivery_free(&d);
+}
+
+static void test_lanes_take_turns_and_grow(void **state)
+{
+	struct lanes *lanes = lanes_new(100, 4, FAILURES);
+	struct endpoint *a = endpoint("a"), *b = endpoint("b");
+	struct delivery_list unused = {0};
+	(void)state;
+	add(lanes, a, 20);
+	add(lanes, b, 2);
+	struct delivery *first = lanes_next(lanes), *second = lanes_next(lanes);
+	assert_ptr_equal(first->endpoint, a);
+	assert_ptr_equal(second->endpoint, b);
+	assert_null(lanes_next(lanes)); /* one each, to begin with */
+	done(lanes, first, true, &unused);
+	first = lanes_next(lanes);
+	struct delivery *third = lanes_next(lanes);
+	assert_true(first && third && !lanes_next(lanes)); /* two */
+	assert_int_equal(first->try, 2);
+	assert_int_equal(third->try, 3);
+	done(lanes, first, true, &unused);
+	done(lanes, third, true, &unused);
+	struct delivery *more[5];
+	for (int i = 0; i < 4; i++)
+		assert_non_null(more[i] = lanes_next(lanes));
+	assert_null(lanes_next(lanes)); /* four is the limit */
+	assert_int_equal(lanes_under_way(lanes), 5);
+	done(lanes, more[0], false, &unused);
+	assert_null(lanes_next(lanes)); /* one again, and three are under way */
+	for (int i = 1; i < 4; i++)
+		delivery_free(&more[i]);
+	delivery_free(&second);
+	lanes_free(&lanes);
+	endpoint_free(&a);
+	endpoint_free(&b);
+	assert_int_equal(unused.count, 0);
+}
+
+static void test_total(void **state)
+{
+	struct lanes *lanes = lanes_new(2, 4, FAILURES);
+	struct endpoint *e[3] = {endpoint("a"), endpoint("b"), endpoint("c")};
+	struct delivery_list unused = {0};
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		add(lanes, e[i], 1);
+	struct delivery *first = lanes_next(lanes), *second = lanes_next(lanes);
+	assert_null(lanes_next(lanes));
+	done(lanes, first, false, &unused);
+	struct delivery *third = lanes_next(lanes);
+	assert_ptr_equal(third->endpoint, e[2]);
+	done(lanes, second, true, &unused);
+	done(lanes, third, true, &unused);
+	assert_int_equal(lanes_held(lanes), 0);
+	lanes_free(&lanes);
+	for (int i = 0; i < 3; i++)
+		endpoint_free(&e[i]);
+}
+
+static void test_failures_give_up_what_waits(void **state)
+{
+	struct lanes *lanes = lanes_new(100, 4, FAILURES);
+	struct endpoint *a = endpoint("a");
+	struct delivery_list unused = {0};
+	(void)state;
+	add(lanes, a, 10);
+	for (int i = 0; i < FAILURES; i++) {
+		assert_int_equal(unused.count, 0);
+		done(lanes, lanes_next(lanes), false, &unused);
+	}
+	assert_int_equal(unused.count, 10 - FAILURES);
+	assert_int_equal(lanes_held(lanes), 0);
+	assert_null(lanes_next(lanes));
+	delivery_list_free(&unused);
+
+	add(lanes, a, 5); /* a pause does it at once, a clear too */
+	struct delivery *d = lanes_next(lanes);
+	lanes_done(lanes, d, false, true, &unused);
+	delivery_free(&d);
+	assert_int_equal(unused.count, 4);
+	add(lanes, a, 5);
+	d = lanes_next(lanes);
+	lanes_clear(lanes, &unused);
+	assert_int_equal(unused.count, 8);
+	assert_int_equal(lanes_held(lanes), 1);
+	done(lanes, d, true, &unused);
+	lanes_free(&lanes);
+	endpoint_free(&a);
+	delivery_list_free(&unused);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lanes_take_turns_and_grow),
+		cmocka_unit_test(test_total),
+		cmocka_unit_test(test_failures_give_up_what_waits),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
