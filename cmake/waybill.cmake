@@ -52,10 +52,10 @@ function(waybill_program name)
   install(TARGETS ${name} DESTINATION ${CMAKE_INSTALL_SBINDIR})
 endfunction()
 
-# waybill_unit_test(NAME SOURCES file… [USES target…])    a cmocka program, CTest label "unit"
-# It runs in the folder of its sources, so that it finds the golden files beside it.
+# waybill_unit_test(NAME SOURCES file… [USES target…] [WITH command…])    a cmocka program, CTest label "unit"
+# It runs in the project's folder, behind the words of WITH (tests/unit/with-postgres); exit status 77 is a skip.
 function(waybill_unit_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;USES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;USES;WITH")
   if(WAYBILL_FUZZ)
     return()
   endif()
@@ -63,8 +63,8 @@ function(waybill_unit_test name)
   waybill_compile(${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${name} PRIVATE ${arg_USES} cmocka)
-  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 120)
+  add_test(NAME ${name} COMMAND ${arg_WITH} $<TARGET_FILE:${name}> WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 120 SKIP_RETURN_CODE 77)
 endfunction()
 
 # waybill_fuzz(NAME SOURCES file… [USES target…] SEEDS folder)     built by preset fuzz: build/fuzz/bin/fuzz_NAME

@@ -15,7 +15,9 @@ void pg_free(struct pg **pg);
 
 enum pg_status {
 	PG_OK,
-	PG_RETRY, /* away, overloaded, full, deadlock: the same statement may succeed later (class 08, 40, 53, 57, 58, 55P03) */
+	/* Away, overloaded, full, deadlock: the same statement may succeed later (SQLSTATE classes 08, 40, 53, 57, 58; also
+	 * 55P03, a lock not available, and 25006, a standby). */
+	PG_RETRY,
 	PG_FAILED, /* the statement is wrong, or the data is */
 	PG_STATUS_MAX
 };
