@@ -171,6 +171,11 @@ static void attributes(struct text rest, struct record *record)
 {
 	while (rest.len) {
 		bool ok = true;
+		if (SKIP(rest, ": ")) { /* cleanup: what the client is told about a header or the body */
+			codes(&rest, record);
+			record->reason = rest;
+			return;
+		}
 		if (SKIP(rest, "from=<"))
 			ok = line_address(&rest, &record->sender);
 		else if (SKIP(rest, "to=<"))
