@@ -37,12 +37,16 @@ void conf_sample(FILE *out, const struct conf_row *rows, size_t count)
 	}
 }
 
+/* mdoc(7): a backslash is written \\e, and a sentence begins a line. */
 static void manual_text(FILE *out, const char *text)
 {
 	for (; *text; text++) {
 		if (*text == '\\')
-			fputc('\\', out);
-		fputc(*text == '\\' ? 'e' : *text, out);
+			fputs("\\e", out);
+		else if (*text == ' ' && text[-1] == '.')
+			fputc('\n', out);
+		else
+			fputc(*text, out);
 	}
 }
 
