@@ -302,7 +302,8 @@ static int serve(void)
 	forbid_core_dumps(); /* setuid() sets the flag anew */
 	if (status == 0)
 		status = p->run();
-	sd_notify(0, "STOPPING=1");
+	if (p->own_signals)
+		sd_notify(0, "STOPPING=1");
 	log_info("stopped: status=%d", status);
 	return status;
 }
