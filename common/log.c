@@ -56,6 +56,10 @@ void log_set_level(enum log_level level)
 	log_state.level = level;
 }
 
+/* strftime(3) would look at /etc/localtime for each line. */
+static const char *const months[12] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+				       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
 /* One write() a line, so that lines of several threads and programs do not mix. */
 static void write_stderr(enum log_level level, const char *message)
 {
@@ -67,7 +71,9 @@ static void write_stderr(enum log_level level, const char *message)
 	} else {
 		time_t now = time(NULL);
 		struct tm local;
-		strftime(stamp, sizeof stamp, "%b %d %H:%M:%S", localtime_r(&now, &local));
+		localtime_r(&now, &local);
+		snprintf(stamp, sizeof stamp, "%s %02d %02d:%02d:%02d", months[local.tm_mon], local.tm_mday, local.tm_hour,
+			 local.tm_min, local.tm_sec);
 		len = snprintf(line, sizeof line, "%s %s waybill/%s[%d]: %s%s\n", stamp, log_state.host, log_state.name,
 			       (int)getpid(), prefixes[level], message);
 	}
