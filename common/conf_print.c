@@ -40,10 +40,10 @@ void conf_sample(FILE *out, const struct conf_row *rows, size_t count)
 /* mdoc(7): a backslash is written \\e, and a sentence begins a line. */
 static void manual_text(FILE *out, const char *text)
 {
-	for (; *text; text++) {
+	for (char before = '\0'; *text; before = *text++) {
 		if (*text == '\\')
 			fputs("\\e", out);
-		else if (*text == ' ' && text[-1] == '.')
+		else if (*text == ' ' && before == '.')
 			fputc('\n', out);
 		else
 			fputc(*text, out);
