@@ -7,7 +7,7 @@ shift 3
 	cat "$folder/waybill.conf.5.head"
 	for pair; do
 		printf '.Ss [%s]\n.Bl -tag -width Ds\n' "${pair%%:*}"
-		"$programs/waybill-${pair##*:}" --manual "${pair%%:*}"
+		"$programs/${pair##*:}" --manual "${pair%%:*}"
 		printf '.El\n'
 	done
 	cat "$folder/waybill.conf.5.foot"
