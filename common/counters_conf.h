@@ -12,6 +12,7 @@ struct counters_settings {
 	int64_t port, timeout_ms;
 };
 
+/* clang-format off */
 #define COUNTERS_ROWS(STRUCT)                                                                                               \
 	{"redis", "socket", CONF_PATH, offsetof(STRUCT, redis.socket), "/run/redis/redis-server.sock", 0, 0, NULL, false,   \
 	 "The unix socket of Redis, which holds the counters; when empty, host and port are used."},                        \
@@ -23,6 +24,7 @@ struct counters_settings {
 	 "The password of Redis (requirepass); empty: none is asked for."},                                                 \
 	{"redis", "timeout", CONF_DURATION, offsetof(STRUCT, redis.timeout_ms), "15ms", 1, 20, NULL, false,                 \
 	 "How long one question to Redis may take, at most 20ms: mail waits for it."}
+/* clang-format on */
 
 static inline struct counters_options counters_options_of(const struct counters_settings *settings)
 {
