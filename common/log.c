@@ -72,8 +72,8 @@ static void write_stderr(enum log_level level, const char *message)
 		time_t now = time(NULL);
 		struct tm local;
 		localtime_r(&now, &local);
-		snprintf(stamp, sizeof stamp, "%s %02d %02d:%02d:%02d", months[local.tm_mon], local.tm_mday, local.tm_hour,
-			 local.tm_min, local.tm_sec);
+		snprintf(stamp, sizeof stamp, "%s %02d %02d:%02d:%02d", months[local.tm_mon], local.tm_mday,
+			 local.tm_hour, local.tm_min, local.tm_sec);
 		len = snprintf(line, sizeof line, "%s %s waybill/%s[%d]: %s%s\n", stamp, log_state.host, log_state.name,
 			       (int)getpid(), prefixes[level], message);
 	}
