@@ -182,9 +182,21 @@ static int insert_signatures(SMFICTX *ctx, struct verdict *verdict)
 	return 0;
 }
 
+static int add_fields(SMFICTX *ctx, const struct fields *added)
+{
+	int failed = 0;
+	for (size_t i = 0; i < added->count && !failed; i++) {
+		char *name = text_copy(fields_name(added, i)), *value = text_copy(fields_value(added, i));
+		failed = smfi_addheader(ctx, name, value) != MI_SUCCESS;
+		free(name);
+		free(value);
+	}
+	return failed;
+}
+
 static sfsistat accept_message(SMFICTX *ctx, const struct session *session, struct verdict *verdict)
 {
-	if (strip(ctx, session) || insert_signatures(ctx, verdict))
+	if (strip(ctx, session) || add_fields(ctx, &verdict->added) || insert_signatures(ctx, verdict))
 		return SMFIS_TEMPFAIL;
 	if (verdict->action == VERDICT_HOLD && smfi_quarantine(ctx, verdict->hold_reason) != MI_SUCCESS)
 		return SMFIS_TEMPFAIL;
@@ -267,10 +279,10 @@ static sfsistat on_close(SMFICTX *ctx)
 	return SMFIS_CONTINUE;
 }
 
-static char name[] = "waybill";
+static char filter_name[] = "waybill";
 
 static const struct smfiDesc description = {
-	.xxfi_name = name,
+	.xxfi_name = filter_name,
 	.xxfi_version = SMFI_VERSION,
 	.xxfi_flags = WANTED_ACTIONS | SMFIF_SETSYMLIST,
 	.xxfi_envfrom = on_mail,

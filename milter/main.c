@@ -19,11 +19,13 @@
 struct settings {
 	struct daemon_settings common;
 	struct counters_settings redis;
-	char *listen, *socket_group, *seal_key;
-	int socket_mode, unauthenticated;
+	char *listen, *socket_group, *seal_key, *relay_domain, *feedback_id, *cfbl_address;
+	int socket_mode, unauthenticated, unsafe;
+	bool add_missing;
 	int64_t timeout_ms, key_cache, signature_lifetime_ms;
 };
 
+static const char *const unsafe_names[] = {"ignore", "report", "refuse", NULL}; /* enum verdict_unsafe */
 static const char *const unauthenticated_names[] = {"ignore", NULL};
 
 static const struct conf_row rows[] = {
@@ -46,6 +48,18 @@ static const struct conf_row rows[] = {
 	 "How long signatures are valid (x=): Postfix's maximal_queue_lifetime and two days; 0 leaves it open."},
 	{"milter", "unauthenticated", CONF_ENUM, offsetof(struct settings, unauthenticated), "ignore", 0, 0,
 	 unauthenticated_names, true, "What happens to mail without a login: ignore leaves it as it is."},
+	{"milter", "unsafe", CONF_ENUM, offsetof(struct settings, unsafe), "report", 0, 0, unsafe_names, true,
+	 "Messages that mail servers would change on the way, so that their signature breaks (lines over 998 bytes, "
+	 "NUL, CR or "
+	 "LF alone): ignore, report in the log, or refuse with the line's number."},
+	{"milter", "add_missing", CONF_BOOL, offsetof(struct settings, add_missing), "yes", 0, 0, NULL, false,
+	 "Add Date, Message-ID and MIME-Version where they are missing, before signing."},
+	{"milter", "relay_domain", CONF_STRING, offsetof(struct settings, relay_domain), "", 0, 0, NULL, false,
+	 "A domain of the directory that signs all mail besides the author's domain; empty: none does."},
+	{"milter", "feedback_id", CONF_STRING, offsetof(struct settings, feedback_id), "", 0, 0, NULL, false,
+	 "The name of this sender, last part of a Feedback-ID field LOGIN:CUSTOMER:NAME; empty: none is added."},
+	{"milter", "cfbl_address", CONF_STRING, offsetof(struct settings, cfbl_address), "", 0, 0, NULL, false,
+	 "Where complaints go, for a CFBL-Address field (RFC 9477), in relay_domain; empty: none is added."},
 };
 
 static struct settings settings;
@@ -55,6 +69,7 @@ static struct seal *seal;
 static void take_settings(void)
 {
 	atomic_store(&engine.signature_lifetime_s, settings.signature_lifetime_ms / 1000);
+	atomic_store(&engine.unsafe, settings.unsafe);
 }
 
 static int complain(char *line, int status)
@@ -112,14 +127,17 @@ static int run(void)
 	engine.directory = directory_new(settings.common.directory);
 	engine.counters = counters_new(&redis);
 	engine.keys = keys_new(seal, (size_t)settings.key_cache);
-	engine.node = text_copy(text_of(settings.common.node)); /* a reload replaces the settings' strings */
+	engine.node = settings.common.node; /* no reload touches settings that need a restart */
 	atomic_store(&engine.counting, true);
+	engine.relay_domain = text_of(settings.relay_domain);
+	engine.complete = (struct complete_options){.missing = settings.add_missing,
+						    .feedback = text_of(settings.feedback_id),
+						    .cfbl = text_of(settings.cfbl_address)};
 	take_settings();
 	int status = serve();
 	keys_free(&engine.keys);
 	counters_free(&engine.counters);
 	directory_free(&engine.directory);
-	free(engine.node);
 	seal_close(&seal);
 	return status;
 }

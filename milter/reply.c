@@ -54,6 +54,10 @@ static const struct row {
 		{"sender-foreign", "550", "5.7.1",
 		 "Sender address <{address}> is of a domain of another customer, login <{login}>; use a domain of "
 		 "your own"},
+	[REPLY_UNSAFE] =
+		{"unsafe", "550", "5.6.0",
+		 "{detail}, so its signature would not arrive whole; From <{address}>, login <{login}>; send it as "
+		 "quoted-printable or base64"},
 	[REPLY_LIMIT_DEFERRED] =
 		{"limit", "450", "4.7.1",
 		 "Limit {limit} of login <{login}> is used up ({used} of {allowed}), From <{address}>; retry in "

@@ -20,6 +20,7 @@ void session_begin(struct session *session, struct text sender, canon_sink *sink
 	session->recipients = session->body_bytes = 0;
 	session->destination_count = 0;
 	canon_body_begin(&session->body, sink, context);
+	survival_begin(&session->survival);
 }
 
 bool session_login(struct session *session, struct text login)
@@ -92,6 +93,7 @@ void session_body(struct session *session, struct text chunk)
 {
 	session->body_bytes += (int64_t)chunk.len;
 	canon_body_add(&session->body, chunk);
+	survival_add(&session->survival, chunk);
 }
 
 bool session_field_is_ours(const struct session *session, size_t i)

@@ -13,6 +13,7 @@
 #include "milter/fields.h"
 #include "milter/from.h"
 #include "milter/reply.h"
+#include "milter/survival.h"
 
 struct session_destination {
 	size_t at, len; /* of the domain in names */
@@ -29,6 +30,7 @@ struct session {
 	struct session_destination *destinations;
 	size_t destination_count, destination_room;
 	struct canon_body body;
+	struct survival survival;
 	int64_t body_bytes;
 };
 

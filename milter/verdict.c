@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/counters_sync.h"
+#include "common/digest.h"
 #include "common/directory.h"
 #include "common/encode.h"
 #include "common/log.h"
@@ -17,15 +18,23 @@ struct signing_key {
 	struct keys_entry *entry;
 };
 
+/* The keys that one domain signs with, by algorithm; entry NULL: none. */
+struct signing_domain {
+	struct directory_domain domain;
+	struct signing_key keys[DIRECTORY_ALGORITHM_MAX];
+};
+
 struct work {
 	struct engine *engine;
-	const struct session *session;
+	struct session *session;
 	struct text queue_id;
 	const unsigned char *body_hash;
 	int64_t now_s;
 	struct directory_view view;
 	struct authorisation auth;
-	struct signing_key keys[DIRECTORY_ALGORITHM_MAX]; /* by algorithm; entry NULL: none */
+	struct signing_domain author, relay;
+	struct survival_finding finding;
+	char finding_words[160];
 	struct counters_request request;
 	struct counters_result charge;
 	char instance[METER_INSTANCE_SIZE], limit[METER_LIMIT_TEXT];
@@ -35,25 +44,27 @@ void verdict_free(struct verdict *verdict)
 {
 	for (size_t i = 0; i < VERDICT_MAX_SIGNATURES; i++)
 		buffer_free(&verdict->signatures[i]);
+	fields_free(&verdict->added);
 	buffer_free(&verdict->log);
 }
 
-static void warn_about_key(const struct work *work, const struct directory_key *record, const char *why, bool replaced)
+static void warn_about_key(const struct work *work, struct text domain, const struct directory_key *record,
+			   const char *why, bool replaced)
 {
 	log_warning("%.*s: DKIM key %.*s of %.*s cannot be used: %s; %s", TEXT_ARG(work->queue_id),
-		    TEXT_ARG(record->selector), TEXT_ARG(work->auth.domain.name), why,
+		    TEXT_ARG(record->selector), TEXT_ARG(domain), why,
 		    replaced ? "the one before it goes on signing" : "see waybill domain check");
 }
 
 /* The first usable active key of each algorithm. False when the domain has keys and the one that every verifier
  * understands (RSA; RFC 8463 is optional for verifiers) is wanted and missing. */
-static bool take_keys(struct work *work)
+static bool take_keys(const struct work *work, struct signing_domain *signer)
 {
-	struct directory_list list = work->auth.domain.keys;
+	struct directory_list list = signer->domain.keys;
 	struct directory_key record;
 	size_t known = 0, wanted[DIRECTORY_ALGORITHM_MAX] = {0};
 	while (directory_key_next(&list, &record)) {
-		struct signing_key *key = &work->keys[record.algorithm];
+		struct signing_key *key = &signer->keys[record.algorithm];
 		const char *why;
 		known++;
 		if (record.state != DIRECTORY_KEY_ACTIVE)
@@ -62,19 +73,57 @@ static bool take_keys(struct work *work)
 		if (key->entry)
 			continue;
 		key->selector = record.selector;
-		key->entry = keys_take(work->engine->keys, work->auth.domain.name, &record, &why);
+		key->entry = keys_take(work->engine->keys, signer->domain.name, &record, &why);
 		if (why)
-			warn_about_key(work, &record, why, key->entry != NULL);
+			warn_about_key(work, signer->domain.name, &record, why, key->entry != NULL);
 	}
 	if (wanted[DIRECTORY_RSA_SHA256])
-		return work->keys[DIRECTORY_RSA_SHA256].entry != NULL;
-	return !known || work->keys[DIRECTORY_ED25519_SHA256].entry != NULL;
+		return signer->keys[DIRECTORY_RSA_SHA256].entry != NULL;
+	return !known || signer->keys[DIRECTORY_ED25519_SHA256].entry != NULL;
 }
 
-static void release_keys(struct work *work)
+/* The relay's signature comes on top of the author's; when it cannot be made that is logged and the mail goes. */
+static void take_relay_keys(struct work *work)
+{
+	struct text name = work->engine->relay_domain;
+	if (!name.len || text_equal_fold(name, work->auth.domain.name))
+		return;
+	if (directory_find_domain(&work->view, name, &work->relay.domain) == DIRECTORY_FOUND)
+		take_keys(work, &work->relay);
+	else
+		log_warning("%.*s: relay_domain %.*s is not in the directory: no second signature",
+			    TEXT_ARG(work->queue_id), TEXT_ARG(name));
+}
+
+static void release_keys(const struct work *work, const struct signing_domain *signer)
 {
 	for (size_t i = 0; i < DIRECTORY_ALGORITHM_MAX; i++)
-		keys_release(work->engine->keys, work->keys[i].entry);
+		keys_release(work->engine->keys, signer->keys[i].entry);
+}
+
+static void find_words(struct work *work)
+{
+	const struct survival_finding *finding = &work->finding;
+	if (finding->in_header)
+		snprintf(work->finding_words, sizeof work->finding_words, "Header field %zu (%.*s) %s", finding->line,
+			 TEXT_ARG(text_head(fields_name(&work->session->fields, finding->line - 1), 60)),
+			 survival_words(finding->problem));
+	else
+		snprintf(work->finding_words, sizeof work->finding_words, "Line %zu of the body %s", finding->line,
+			 survival_words(finding->problem));
+}
+
+static enum reply_reason check_survival(struct work *work)
+{
+	int unsafe = atomic_load(&work->engine->unsafe);
+	if (unsafe == VERDICT_UNSAFE_IGNORE)
+		return REPLY_NONE;
+	work->finding = survival_end(&work->session->survival, &work->session->fields);
+	if (unsafe != VERDICT_UNSAFE_REFUSE || work->finding.problem < SURVIVAL_LONG_LINE)
+		return REPLY_NONE;
+	find_words(work);
+	work->auth.words.detail = text_of(work->finding_words);
+	return REPLY_UNSAFE;
 }
 
 static void note_counters(struct engine *engine, enum counters_answer answer)
@@ -133,54 +182,89 @@ static enum reply_reason meter(struct work *work, struct verdict *out)
 	return work->charge.answer == COUNTERS_REFUSED ? over_limit(work, out) : REPLY_NONE;
 }
 
-static int sign_with(const struct work *work, enum directory_key_algorithm algorithm, const struct signature *form,
-		     struct buffer *canon, struct buffer *out)
+static int sign_with(const struct signing_key *key, const struct signature *form, struct buffer *canon,
+		     struct buffer *out)
 {
 	struct signature signature = *form;
 	struct buffer value = {0};
 	size_t fields_end = canon->len;
-	signature.algorithm = algorithm;
-	signature.selector = work->keys[algorithm].selector;
+	signature.selector = key->selector;
 	signature_begin(&signature, out);
 	signature_canon(buffer_view(out), canon);
-	int failed = signer_sign(keys_signer(work->keys[algorithm].entry), buffer_view(canon), &value);
+	int failed = signer_sign(keys_signer(key->entry), buffer_view(canon), &value);
 	canon->len = fields_end;
 	signature_end(buffer_view(&value), out);
 	buffer_free(&value);
 	return failed;
 }
 
+/* The last one made will stand on top: RSA above Ed25519. */
+static int sign_as(const struct signing_domain *signer, struct signature *form, struct buffer *canon,
+		   struct verdict *out)
+{
+	form->domain = signer->domain.name;
+	for (size_t i = DIRECTORY_ALGORITHM_MAX; i-- > 0;) {
+		if (!signer->keys[i].entry)
+			continue;
+		form->algorithm = (enum directory_key_algorithm)i;
+		if (sign_with(&signer->keys[i], form, canon, &out->signatures[out->signature_count++]) != 0)
+			return -1;
+	}
+	return 0;
+}
+
 static enum reply_reason sign(const struct work *work, struct verdict *out)
 {
 	struct buffer names = {0}, canon = {0}, body_hash = {0};
 	int64_t lifetime_s = atomic_load(&work->engine->signature_lifetime_s);
-	int failed = 0;
-	fields_select(&work->session->fields, work->auth.domain.profile, &names, &canon);
+	fields_select(&work->session->fields, work->author.domain.profile, &names, &canon);
 	encode_base64(text_at(work->body_hash, SIGNER_HASH_SIZE), &body_hash);
-	struct signature form = {.domain = work->auth.domain.name,
-				 .names = buffer_view(&names),
+	struct signature form = {.names = buffer_view(&names),
 				 .body_hash = buffer_view(&body_hash),
 				 .signed_at = work->now_s,
 				 .expires_at = lifetime_s ? work->now_s + lifetime_s : 0};
-	for (size_t i = DIRECTORY_ALGORITHM_MAX; i-- > 0 && !failed;)
-		if (work->keys[i].entry)
-			failed = sign_with(work, (enum directory_key_algorithm)i, &form, &canon,
-					   &out->signatures[out->signature_count++]);
+	int failed = sign_as(&work->relay, &form, &canon, out) || sign_as(&work->author, &form, &canon, out);
 	buffer_free(&names);
 	buffer_free(&canon);
 	buffer_free(&body_hash);
 	return failed ? REPLY_SIGNING_FAILED : REPLY_NONE;
 }
 
+static void complete_message(const struct work *work, struct verdict *out)
+{
+	unsigned char bytes[10];
+	struct buffer random = {0};
+	digest_random(bytes, sizeof bytes);
+	encode_base32(text_at(bytes, sizeof bytes), &random);
+	const struct complete_facts facts = {.now_s = work->now_s,
+					     .queue_id = work->queue_id,
+					     .random = buffer_view(&random),
+					     .domain = work->author.domain.name,
+					     .customer = work->auth.customer.name,
+					     .login = work->auth.login.name};
+	complete(&work->session->fields, &work->engine->complete, &facts, &out->added);
+	buffer_free(&random);
+}
+
 static enum reply_reason decide(struct work *work, struct verdict *out)
 {
 	authorise(&work->view, work->session, work->now_s, &work->auth);
-	if (work->auth.reason != REPLY_NONE)
-		return work->auth.reason;
-	if (work->auth.owned && !take_keys(work))
-		return REPLY_NO_KEY;
-	enum reply_reason reason = meter(work, out);
-	return reason == REPLY_NONE && work->auth.owned ? sign(work, out) : reason;
+	enum reply_reason reason = work->auth.reason;
+	if (reason == REPLY_NONE)
+		reason = check_survival(work);
+	if (reason != REPLY_NONE)
+		return reason;
+	if (work->auth.owned) {
+		work->author.domain = work->auth.domain;
+		if (!take_keys(work, &work->author))
+			return REPLY_NO_KEY;
+		take_relay_keys(work);
+	}
+	reason = meter(work, out);
+	if (reason != REPLY_NONE || !work->auth.owned)
+		return reason;
+	complete_message(work, out);
+	return sign(work, out);
 }
 
 static void add_word(struct buffer *log, const char *name, struct text value)
@@ -209,10 +293,24 @@ static void log_selectors(const struct work *work, const struct verdict *out, st
 {
 	if (!out->signature_count)
 		return;
-	add_word(log, "domain", work->auth.domain.name);
-	for (size_t i = 0, n = 0; i < DIRECTORY_ALGORITHM_MAX; i++)
-		if (work->keys[i].entry)
-			buffer_format(log, "%s%.*s", n++ ? "+" : ", selector=", TEXT_ARG(work->keys[i].selector));
+	const struct signing_key *keys = work->author.keys;
+	const char *separator = ", selector=";
+	add_word(log, "domain", work->author.domain.name);
+	for (size_t i = 0; i < DIRECTORY_ALGORITHM_MAX; i++) {
+		if (!keys[i].entry)
+			continue;
+		buffer_format(log, "%s%.*s", separator, TEXT_ARG(keys[i].selector));
+		separator = "+";
+	}
+	if (work->relay.keys[DIRECTORY_RSA_SHA256].entry)
+		add_word(log, "relay", work->relay.domain.name);
+}
+
+static void log_survival(const struct work *work, struct buffer *log)
+{
+	if (work->finding.problem > SURVIVAL_EIGHT_BIT_BODY)
+		buffer_format(log, ", unsafe=%s/%s%zu", survival_id(work->finding.problem),
+			      work->finding.in_header ? "field" : "line", work->finding.line);
 }
 
 static const char *action_word(enum reply_reason reason, const struct verdict *out)
@@ -236,6 +334,7 @@ static void log_line(const struct work *work, enum reply_reason reason, struct v
 		add_word(log, "reason", text_of(reply_id(reason)));
 	if (work->auth.noted != REPLY_NONE)
 		add_word(log, "noted", text_of(reply_id(work->auth.noted)));
+	log_survival(work, log);
 	log_usage(work, log);
 }
 
@@ -258,7 +357,7 @@ static void refuse_in_trouble(const struct work *work, struct verdict *out)
 		      TEXT_ARG(words.detail));
 }
 
-void verdict_reach(struct engine *engine, const struct session *session, struct text queue_id,
+void verdict_reach(struct engine *engine, struct session *session, struct text queue_id,
 		   const unsigned char body_hash[SIGNER_HASH_SIZE], int64_t now_s, struct verdict *out)
 {
 	if (!session->login.len) {
@@ -276,6 +375,7 @@ void verdict_reach(struct engine *engine, const struct session *session, struct 
 	log_line(&work, reason, out);
 	if (reason != REPLY_NONE)
 		refuse(&work, reason, out);
-	release_keys(&work);
+	release_keys(&work, &work.author);
+	release_keys(&work, &work.relay);
 	directory_end(&work.view);
 }

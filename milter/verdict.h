@@ -8,6 +8,7 @@
 
 #include "common/text.h"
 
+#include "milter/complete.h"
 #include "milter/reply.h"
 #include "milter/session.h"
 #include "milter/signer.h"
@@ -21,10 +22,16 @@ struct engine {
 	struct directory *directory;
 	struct counters *counters;
 	struct keys *keys;
-	char *node;
+	const char *node;
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */
+	_Atomic int unsafe;                   /* enum verdict_unsafe */
 	_Atomic bool counting;                /* was Redis there at the last message? For one log line per change */
+	struct complete_options complete;
+	struct text relay_domain; /* signs as well, with the keys it has in the directory; empty: it does not */
 };
+
+/* What happens to a message that mail servers will change on its way (survival.h). */
+enum verdict_unsafe { VERDICT_UNSAFE_IGNORE, VERDICT_UNSAFE_REPORT, VERDICT_UNSAFE_REFUSE };
 
 enum verdict_action {
 	VERDICT_IGNORE, /* mail without a login: left as it is */
@@ -34,20 +41,22 @@ enum verdict_action {
 	VERDICT_MAX
 };
 
-#define VERDICT_MAX_SIGNATURES 2
+/* Each algorithm for the author's domain, and for the relay's. */
+#define VERDICT_MAX_SIGNATURES 4
 
 struct verdict {
 	enum verdict_action action;
 	struct reply reply;
 	struct buffer signatures[VERDICT_MAX_SIGNATURES]; /* values of DKIM-Signature fields, topmost last */
 	size_t signature_count;
+	struct fields added; /* to add at the end of the header; the signatures cover them */
 	char hold_reason[128];
 	struct buffer log; /* "customer=…, login=…, action=…", without the queue id */
 };
 
 /* Decides about the message in SESSION with queue id QUEUE_ID, whose canonical body hashes to BODY_HASH, at NOW_S.
- * Charges its limits, or gives back what policyd charged. *OUT is zero before; free it with verdict_free(). */
-void verdict_reach(struct engine *engine, const struct session *session, struct text queue_id,
+ * Charges its limits, or gives back what policyd charged. Fields that the message lacks go into SESSION too. *OUT is zero before; free it with verdict_free(). */
+void verdict_reach(struct engine *engine, struct session *session, struct text queue_id,
 		   const unsigned char body_hash[SIGNER_HASH_SIZE], int64_t now_s, struct verdict *out);
 void verdict_free(struct verdict *verdict);
 

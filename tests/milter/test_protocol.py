@@ -13,7 +13,9 @@ from protocol import ALL_ACTIONS, ALL_STEPS, NO_REPLY, NO_STEP, Milter
 
 
 def header(sender="Alice <alice@example.com>", *more):
-    return [("From", sender), ("To", "bob@example.net"), ("Subject", "hello\n\tagain"), *more]
+    """A complete header: nothing has to be added to it."""
+    return [("From", sender), ("To", "bob@example.net"), ("Subject", "hello\n\tagain"),
+            ("Date", "Sat, 21 Nov 2026 10:00:00 +0000"), ("Message-ID", "<1@example.com>"), *more]
 
 
 def dns(name, timeout=5):
@@ -190,6 +192,41 @@ def test_forged_fields_are_taken_out(milter):
     verify(answer, headers)
     left = answer.apply(headers, b"")
     assert b"X-Other" in left and b"aybill-" not in left and b"AYBILL" not in left
+
+
+def test_what_is_missing_is_added_before_signing(milter):
+    headers = [("From", "a@example.com"), ("Content-Type", "text/plain")]
+    answer = milter.message(headers)
+    assert [name for kind, _, name, _ in answer.changes if kind == "h"] == ["Date", "Message-ID", "MIME-Version"]
+    verify(answer, headers)
+    signature = answer.inserted("DKIM-Signature")[0].replace("\n\t", "")
+    assert "date:date:" in signature and "message-id:message-id:mime-version:mime-version" in signature
+
+
+def test_unsafe_lines_are_reported(daemon, milter):
+    body = b"fine\r\n" + b"x" * 999 + b"\r\n"
+    verify(milter.message(header(), body, queue_id="F1"), header(), body)
+    daemon.wait_for_log("F1: customer=acme, login=app, from=alice@example.com, domain=example.com, selector=rsa, "
+                        "action=signed, unsafe=long-line/line2")
+
+
+def test_everything_on(make_daemon):
+    daemon = make_daemon("unsafe = refuse\nrelay_domain = both.test\nfeedback_id = relay\ncfbl_address = fbl@both.test")
+    daemon.write_directory()
+    daemon.start()
+    milter = daemon.connect()
+    answer = milter.message(header(), b"fine\r\n" + b"x" * 999 + b"\r\n")
+    assert answer.text.startswith("550 5.6.0 Line 2 of the body is longer than 998 bytes") and "[unsafe]" in answer.text
+    assert "Header field 6 (X-Long) is longer" in milter.message(header("a@example.com", ("X-Long", "x" * 999))).text
+    answer = milter.message(header())
+    verify(answer, header(), count=3)
+    tops = [value.replace("\n\t", " ") for value in reversed(answer.inserted("DKIM-Signature"))]
+    assert ["d=example.com" in top for top in tops] == [True, False, False]
+    assert [(name, value) for kind, _, name, value in answer.changes if kind == "h"] == [
+        ("Feedback-ID", "app:acme:relay"), ("CFBL-Address", "fbl@both.test; report=arf")]
+    assert all("feedback-id:cfbl-address" in top.replace(" ", "") for top in tops)
+    daemon.wait_for_log("relay=both.test")
+    milter.close()
 
 
 def test_limits_defer_and_name_the_limit(daemon, milter):

@@ -1,0 +1,90 @@
+#include <stdio.h>
+
+#include "milter/complete.h"
+
+/* Days since 1970 to year, month (1 to 12), day: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms",
+ * civil_from_days. Years begin in March, so that the leap day is the last. */
+static void civil(int64_t days, int64_t *year, int64_t *month, int64_t *day)
+{
+	days += 719468; /* since 0000-03-01 */
+	int64_t era = (days >= 0 ? days : days - 146096) / 146097, of_era = days - era * 146097;
+	int64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	int64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	int64_t march = (5 * of_year + 2) / 153;
+	*day = of_year - (153 * march + 2) / 5 + 1;
+	*month = march < 10 ? march + 3 : march - 9;
+	*year = year_of_era + era * 400 + (*month <= 2);
+}
+
+void complete_date(int64_t now_s, char *out)
+{
+	static const char *const days[] = {"Thu", "Fri", "Sat", "Sun",
+					   "Mon", "Tue", "Wed"}; /* 1970-01-01 was the first */
+	static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	int64_t year, month, day, second = now_s % 86400;
+	civil(now_s / 86400, &year, &month, &day);
+	snprintf(out, COMPLETE_DATE_SIZE, "%s, %02d %s %04d %02d:%02d:%02d +0000", days[now_s / 86400 % 7], (int)day,
+		 months[month - 1], (int)(year % 10000), (int)(second / 3600), (int)(second / 60 % 60),
+		 (int)(second % 60));
+}
+
+static bool has(const struct fields *fields, struct text name)
+{
+	return fields_find(fields, name, NULL) > 0;
+}
+
+static void add(struct fields *fields, struct text name, struct text value, struct fields *added)
+{
+	if (fields_add(fields, name, value))
+		fields_add(added, name, value);
+}
+
+static void add_missing(struct fields *fields, const struct complete_facts *facts, struct fields *added)
+{
+	if (!has(fields, TEXT("date"))) {
+		char date[COMPLETE_DATE_SIZE];
+		complete_date(facts->now_s, date);
+		add(fields, TEXT("Date"), text_of(date), added);
+	}
+	if (!has(fields, TEXT("message-id"))) {
+		struct buffer id = {0};
+		buffer_format(&id, "<%.*s.%.*s@%.*s>", TEXT_ARG(facts->queue_id), TEXT_ARG(facts->random),
+			      TEXT_ARG(facts->domain));
+		add(fields, TEXT("Message-ID"), buffer_view(&id), added);
+		buffer_free(&id);
+	}
+	/* RFC 2045 section 4: without it the other MIME fields mean nothing. */
+	bool mime = has(fields, TEXT("content-type")) || has(fields, TEXT("content-transfer-encoding"));
+	if (mime && !has(fields, TEXT("mime-version")))
+		add(fields, TEXT("MIME-Version"), TEXT("1.0"), added);
+}
+
+/* Gmail's form: up to three parts of the sender's choice, and last the name that all its mail shares. */
+static void add_feedback(struct fields *fields, struct text sender, const struct complete_facts *facts,
+			 struct fields *added)
+{
+	struct buffer value = {0};
+	buffer_format(&value, "%.*s:%.*s:%.*s", TEXT_ARG(facts->login), TEXT_ARG(facts->customer), TEXT_ARG(sender));
+	add(fields, TEXT("Feedback-ID"), buffer_view(&value), added);
+	buffer_free(&value);
+}
+
+static void add_cfbl(struct fields *fields, struct text address, struct fields *added)
+{
+	struct buffer value = {0};
+	buffer_format(&value, "%.*s; report=arf", TEXT_ARG(address));
+	add(fields, TEXT("CFBL-Address"), buffer_view(&value), added);
+	buffer_free(&value);
+}
+
+void complete(struct fields *fields, const struct complete_options *options, const struct complete_facts *facts,
+	      struct fields *added)
+{
+	if (options->missing)
+		add_missing(fields, facts, added);
+	if (options->feedback.len && !has(fields, TEXT("feedback-id")))
+		add_feedback(fields, options->feedback, facts, added);
+	if (options->cfbl.len && !has(fields, TEXT("cfbl-address")))
+		add_cfbl(fields, options->cfbl, added);
+}

@@ -1,0 +1,140 @@
+#include <string.h>
+
+#include "milter/survival.h"
+
+static const struct row {
+	const char *id, *words;
+} rows[SURVIVAL_MAX] = {
+	[SURVIVAL_GOOD] = {"good", "is fine"},
+	[SURVIVAL_EIGHT_BIT_BODY] = {"8bit", "has 8-bit text"},
+	[SURVIVAL_UNDECLARED_8BIT] = {"8bit-undeclared",
+				      "has 8-bit text that Content-Transfer-Encoding does not declare"},
+	[SURVIVAL_EIGHT_BIT_HEADER] = {"8bit-header", "has 8-bit text in a header field"},
+	[SURVIVAL_LONG_LINE] = {"long-line", "is longer than 998 bytes"},
+	[SURVIVAL_BARE_LF] = {"bare-lf", "has a LF without CR"},
+	[SURVIVAL_BARE_CR] = {"bare-cr", "has a CR without LF"},
+	[SURVIVAL_NUL] = {"nul", "has a NUL byte"},
+};
+
+const char *survival_id(enum survival_problem problem)
+{
+	return rows[problem].id;
+}
+
+const char *survival_words(enum survival_problem problem)
+{
+	return rows[problem].words;
+}
+
+void survival_begin(struct survival *survival)
+{
+	*survival = (struct survival){.line = 1};
+}
+
+static void found(struct survival *survival, enum survival_problem problem)
+{
+	if (problem <= survival->problem)
+		return;
+	survival->problem = problem;
+	survival->problem_line = survival->line;
+}
+
+static bool has_eight_bit(struct text t)
+{
+	unsigned char bits = 0;
+	for (size_t i = 0; i < t.len; i++)
+		bits |= (unsigned char)t.ptr[i];
+	return bits >= 0x80;
+}
+
+/* Bytes of one line, its LF not included. */
+static void look_at(struct survival *survival, struct text part)
+{
+	if (!part.len)
+		return;
+	if (survival->cr)
+		found(survival, SURVIVAL_BARE_CR);
+	survival->cr = part.ptr[part.len - 1] == '\r';
+	size_t first = text_find(part, '\r');
+	if (first != SIZE_MAX && first + 1 < part.len)
+		found(survival, SURVIVAL_BARE_CR);
+	if (text_find(part, '\0') != SIZE_MAX)
+		found(survival, SURVIVAL_NUL);
+	if (has_eight_bit(part))
+		found(survival, SURVIVAL_EIGHT_BIT_BODY);
+	survival->length += part.len;
+	if (survival->length - survival->cr > SURVIVAL_MAX_LINE)
+		found(survival, SURVIVAL_LONG_LINE);
+}
+
+void survival_add(struct survival *survival, struct text bytes)
+{
+	while (bytes.len) {
+		size_t end = text_find(bytes, '\n');
+		look_at(survival, text_head(bytes, end));
+		if (end == SIZE_MAX)
+			return;
+		if (!survival->cr)
+			found(survival, SURVIVAL_BARE_LF);
+		survival->cr = false;
+		survival->length = 0;
+		survival->line++;
+		bytes = text_from(bytes, end + 1);
+	}
+}
+
+/* RFC 2045 section 6.2: these allow bytes above 127. */
+static bool declares_eight_bit(const struct fields *fields)
+{
+	size_t at = 0;
+	if (!fields_find(fields, TEXT("content-transfer-encoding"), &at))
+		return false;
+	struct text value = text_trim(fields_value(fields, at));
+	return text_starts_fold(value, TEXT("8bit")) || text_starts_fold(value, TEXT("binary"));
+}
+
+static bool has_long_line(struct text name, struct text value)
+{
+	size_t length = name.len + 2;
+	for (size_t end; (end = text_find(value, '\n')) != SIZE_MAX; value = text_from(value, end + 1)) {
+		if (length + end > SURVIVAL_MAX_LINE)
+			return true;
+		length = 0;
+	}
+	return length + value.len > SURVIVAL_MAX_LINE;
+}
+
+/* A CR that no LF follows, in a value folded with LF or CRLF. */
+static bool has_bare_cr(struct text value)
+{
+	for (size_t at; (at = text_find(value, '\r')) != SIZE_MAX; value = text_from(value, at + 1))
+		if (at + 1 == value.len || value.ptr[at + 1] != '\n')
+			return true;
+	return false;
+}
+
+static enum survival_problem field_problem(struct text name, struct text value)
+{
+	if (text_find(value, '\0') != SIZE_MAX)
+		return SURVIVAL_NUL;
+	if (has_bare_cr(value))
+		return SURVIVAL_BARE_CR;
+	if (has_long_line(name, value))
+		return SURVIVAL_LONG_LINE;
+	return has_eight_bit(value) ? SURVIVAL_EIGHT_BIT_HEADER : SURVIVAL_GOOD;
+}
+
+struct survival_finding survival_end(struct survival *survival, const struct fields *fields)
+{
+	if (survival->cr)
+		found(survival, SURVIVAL_BARE_CR);
+	if (survival->problem == SURVIVAL_EIGHT_BIT_BODY && !declares_eight_bit(fields))
+		survival->problem = SURVIVAL_UNDECLARED_8BIT;
+	struct survival_finding finding = {survival->problem, false, survival->problem_line};
+	for (size_t i = 0; i < fields->count; i++) {
+		enum survival_problem problem = field_problem(fields_name(fields, i), fields_value(fields, i));
+		if (problem > finding.problem)
+			finding = (struct survival_finding){problem, true, i + 1};
+	}
+	return finding;
+}
