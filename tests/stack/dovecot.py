@@ -5,6 +5,7 @@ import pathlib
 from .errors import StackError
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "postfix-conf" / "dovecot-2.3"
+CACHE_SECONDS = 1  # how long a login is remembered; shipped: 30 seconds, too long for a test to wait for
 
 
 class Dovecot:
@@ -26,7 +27,7 @@ class Dovecot:
         self.processes.stop(self.name)
 
     def _configure(self):
-        places = {"/var/spool/postfix/private/auth": self.socket}
+        places = {"/var/spool/postfix/private/auth": self.socket, "ttl = 30 s": f"ttl = {CACHE_SECONDS} s"}
         for name in ("waybill-sql.conf.ext", "waybill-sql-previous.conf.ext"):
             places[f"/etc/dovecot/{name}"] = self.folder / name
             (self.folder / name).write_text(_replace(SHIPPED / name, {"/var/run/postgresql": self.postgres.folder}))
@@ -38,7 +39,7 @@ class Dovecot:
 
 
 def _replace(path, places):
-    """The text of a shipped file with this stack's places; a place that is no longer in it is an error."""
+    """The text of a shipped file with what this stack has in their place; what is no longer in it is an error."""
     text = path.read_text()
     for old, new in places.items():
         if old not in text:
