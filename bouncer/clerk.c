@@ -168,7 +168,7 @@ static enum pg_status record_singly(struct clerk *clerk, struct delivery_list *b
 		struct delivery *d = delivery_list_take(batch);
 		if (status == PG_FAILED)
 			log_error("%s: customer=%s, endpoint=%s: recording attempt %d failed: %s", d->event_id,
-				  d->endpoint->customer, d->endpoint->id, d->try, outbox_error(clerk->outbox));
+				  d->endpoint->customer, d->endpoint->id, d->attempt, outbox_error(clerk->outbox));
 		delivery_free(&d);
 	}
 	return PG_OK;

@@ -39,11 +39,11 @@ static void log_attempt(const struct delivery *d)
 {
 	if (d->ok)
 		log_debug("%s: customer=%s, endpoint=%s, attempt=%d, delay=%.3f, status=%s (%d)", d->event_id,
-			  d->endpoint->customer, d->endpoint->id, d->try, (double)d->duration_ms / 1000, d->outcome,
+			  d->endpoint->customer, d->endpoint->id, d->attempt, (double)d->duration_ms / 1000, d->outcome,
 			  d->status);
 	else
 		log_info("%s: customer=%s, endpoint=%s, attempt=%d, delay=%.3f, status=%s (%s%.0d), next=%llds",
-			 d->event_id, d->endpoint->customer, d->endpoint->id, d->try, (double)d->duration_ms / 1000,
+			 d->event_id, d->endpoint->customer, d->endpoint->id, d->attempt, (double)d->duration_ms / 1000,
 			 d->outcome, d->error ? d->error : "", d->status, (long long)d->wait_ms / 1000);
 	if (d->gone)
 		log_warning("customer=%s, endpoint=%s: disabled, it answered 410 Gone; waybill endpoint resume %s "

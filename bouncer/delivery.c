@@ -44,12 +44,12 @@ void endpoint_free(struct endpoint **endpoint)
 	free(e);
 }
 
-struct delivery *delivery_new(struct endpoint *endpoint, struct text event_id, int try)
+struct delivery *delivery_new(struct endpoint *endpoint, struct text event_id, int attempt)
 {
 	struct delivery *d = memory_zero(1, sizeof(*d));
 	d->endpoint = endpoint_share(endpoint);
 	d->event_id = text_copy(event_id);
-	d->try = try;
+	d->attempt = d->try = attempt;
 	return d;
 }
 

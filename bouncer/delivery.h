@@ -38,7 +38,8 @@ struct delivery {
 	struct delivery *next;
 	struct endpoint *endpoint;
 	char *event_id;
-	int try;                /* this one, from 1 */
+	int attempt;            /* this one, from 1 */
+	int try;                /* the same, counted from the last replay */
 	int64_t start_until_ms; /* on the monotonic clock: no attempt may begin later, the lease would end under it */
 	struct buffer body;
 
@@ -57,7 +58,7 @@ struct delivery {
 	bool ok, gone;       /* 2xx; 410: the endpoint is to be disabled */
 };
 
-struct delivery *delivery_new(struct endpoint *endpoint, struct text event_id, int try);
+struct delivery *delivery_new(struct endpoint *endpoint, struct text event_id, int attempt);
 void delivery_free(struct delivery **delivery);
 /* Fills the judgement from what happened (retry.h); RANDOM is any 32 random bits. */
 void delivery_judge(struct delivery *delivery, uint32_t random);

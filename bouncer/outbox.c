@@ -92,7 +92,7 @@ static void add_record(struct json *json, const struct delivery *d)
 {
 	json_open(json, NULL, '{');
 	add_name(json, d);
-	json_int(json, "attempt", d->try);
+	json_int(json, "attempt", d->attempt);
 	json_int(json, "started_us", d->started_us);
 	json_int(json, "duration_ms", d->duration_ms);
 	if (d->status)
@@ -141,7 +141,7 @@ enum pg_status outbox_release(struct outbox *outbox, const struct delivery_list 
 	for (const struct delivery *d = unused->head; d; d = d->next) {
 		json_open(&json, NULL, '{');
 		add_name(&json, d);
-		json_int(&json, "attempt", d->try);
+		json_int(&json, "attempt", d->attempt);
 		json_close(&json, '}');
 	}
 	json_close(&json, ']');

@@ -38,13 +38,15 @@ static const char lease_head[] =
 	" LIMIT $5::int),"
 	" leased AS ("
 	" UPDATE waybill.deliveries d SET due_at = now() + $6::bigint * interval '1 ms' FROM picked"
-	"  WHERE d.ctid = picked.id RETURNING d.customer, d.endpoint, d.event_id, d.occurred_at, d.attempts)"
-	" SELECT l.customer, l.endpoint, l.event_id, l.attempts, e.* FROM leased l LEFT JOIN LATERAL (SELECT ";
+	"  WHERE d.ctid = picked.id RETURNING d.customer, d.endpoint, d.event_id, d.occurred_at, d.attempts, "
+	"d.ladder_from)"
+	" SELECT l.customer, l.endpoint, l.event_id, l.attempts, l.ladder_from, e.* FROM leased l LEFT JOIN LATERAL "
+	"(SELECT ";
 static const char lease_tail[] = " FROM waybill.events e"
 				 " WHERE e.customer = l.customer AND e.occurred_at = l.occurred_at AND e.event_id = "
 				 "l.event_id LIMIT 1) e ON true"
 				 " ORDER BY l.customer, l.endpoint, l.occurred_at";
-enum lease_column { LEASE_CUSTOMER, LEASE_ENDPOINT, LEASE_EVENT_ID, LEASE_ATTEMPTS, LEASE_EVENT };
+enum lease_column { LEASE_CUSTOMER, LEASE_ENDPOINT, LEASE_EVENT_ID, LEASE_ATTEMPTS, LEASE_LADDER, LEASE_EVENT };
 
 char *outbox_lease_statement(void)
 {
@@ -184,6 +186,7 @@ static struct delivery *make_delivery(const struct outbox *outbox, const struct 
 		event.field[i] = pg_field(rows, row, LEASE_EVENT + i);
 	struct delivery *d =
 		delivery_new(endpoint, pg_field(rows, row, LEASE_EVENT_ID), (int)pg_int(rows, row, LEASE_ATTEMPTS) + 1);
+	d->try = d->attempt - (int)pg_int(rows, row, LEASE_LADDER);
 	d->start_until_ms = now_ms + outbox->settings.start_within_ms;
 	if (!event.field[EVENT_ID].ptr) {
 		d->state = DELIVERY_LOST;

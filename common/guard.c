@@ -241,6 +241,8 @@ static const char *port_take(struct text *rest, const struct guard_policy *polic
 	for (size_t i = 0; i < policy->port_count; i++)
 		if (policy->ports[i] == *port)
 			return NULL;
+	if (!policy->port_count)
+		return *port ? NULL : "the port is not a number from 1 to 65535";
 	return "the port is not in the list of allowed ports ([webhookd] ports)";
 }
 

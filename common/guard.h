@@ -17,7 +17,7 @@
 struct guard_policy {
 	bool allow_http;                 /* plain http as well */
 	uint16_t ports[GUARD_PORTS_MAX]; /* that may be connected */
-	size_t port_count;
+	size_t port_count;                     /* 0: any */
 	struct network allow[GUARD_ALLOW_MAX]; /* exceptions from the deny table: the installation's own networks */
 	size_t allow_count;
 };

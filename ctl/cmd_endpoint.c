@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "common/digest.h"
 #include "common/encode.h"
+#include "common/guard.h"
 #include "common/seal.h"
 #include "ctl/check.h"
 #include "ctl/cmd.h"
@@ -14,6 +16,36 @@
 
 #define SECRET_BYTES 32 /* Standard Webhooks 1.0: 24 to 64 */
 #define ID_BYTES     10 /* "ep_" and 16 characters of base32 */
+
+#define ROTATION_OVERLAP "24 hours"
+
+/* How long cmd_endpoint_test waits for the answer: webhookd's own limit on a POST, and a poll. */
+#define TEST_WAIT_MS 20000
+#define TEST_STEP_MS 100
+
+/* Facts on events, The event. */
+static const char *const event_types[] = {
+	"message.accepted",
+	"message.delivered",
+	"message.deferred",
+	"message.bounced",
+	"message.rejected",
+	"message.dropped",
+	"message.held",
+	"message.released",
+	"message.complained",
+	"message.autoreplied",
+	"recipient.unsubscribed",
+	"suppression.created",
+	"suppression.deleted",
+	"log.gap",
+	"webhook.endpoint.disabled",
+	"webhook.endpoint.failing",
+	"webhook.test",
+	"limit.warning",
+	"credential.suspended",
+	"domain.dns_broken",
+};
 
 static const char *const format_names[] = {"waybill", "sendgrid", "mailgun", "postmark", "ses"};
 
@@ -27,7 +59,8 @@ static void random_text(const char *prefix, size_t bytes, void (*encode)(struct 
 	explicit_bzero(random, sizeof(random));
 }
 
-static int seal_endpoint(struct ctl *ctl, const char *id, struct text secret, struct buffer *param)
+static int seal_endpoint(struct ctl *ctl, const char *customer, const char *id, struct text secret,
+			 struct buffer *param)
 {
 	char *error = NULL;
 	struct buffer associated = {0}, sealed = {0};
@@ -38,7 +71,7 @@ static int seal_endpoint(struct ctl *ctl, const char *id, struct text secret, st
 		free(error);
 		return status;
 	}
-	buffer_format(&associated, "%s %s", operand(ctl, 0), id);
+	buffer_format(&associated, "%s %s", customer, id);
 	if (seal_secret(seal, secret, buffer_view(&associated), &sealed))
 		abort();
 	pg_bytea_param(buffer_view(&sealed), param);
@@ -53,7 +86,7 @@ static int insert(struct ctl *ctl, const char *id, struct text secret)
 	struct buffer sealed = {0}, events = {0};
 	const char *types = option(ctl, "events");
 	buffer_format(&events, "{%s}", types ? types : "");
-	int status = seal_endpoint(ctl, id, secret, &sealed);
+	int status = seal_endpoint(ctl, operand(ctl, 0), id, secret, &sealed);
 	if (!status)
 		status = database_query(
 			ctl,
@@ -67,22 +100,52 @@ static int insert(struct ctl *ctl, const char *id, struct text secret)
 	return status;
 }
 
-static int check_words(struct ctl *ctl)
+static int check_events(const char *types)
 {
-	const char *format = option(ctl, "format"), *url = operand(ctl, 1);
+	struct text rest = text_of(types), type;
+	while (*types && text_take(&rest, ',', &type)) {
+		size_t i = 0;
+		while (i < sizeof(event_types) / sizeof(*event_types) && !text_equal(type, text_of(event_types[i])))
+			i++;
+		if (i == sizeof(event_types) / sizeof(*event_types))
+			return complain(EX_DATAERR, "the types are listed in waybill-webhooks(7)",
+					"there is no event type \"%.*s\"", TEXT_ARG(type));
+	}
+	return 0;
+}
+
+/* The form alone: which addresses and ports may be posted to is webhookd's to say, on its own host. */
+static int check_url(const char *url)
+{
+	const struct guard_policy any = {.allow_http = true, .allow = {{.prefix = 0}}, .allow_count = 1};
+	struct guard_url out;
+	const char *why = guard_url_check(text_of(url), &any, &out);
+	if (why)
+		return complain(EX_DATAERR, NULL, "endpoint \"%s\": %s", url, why);
+	if (!out.tls)
+		remark("plain http: webhookd posts there only with [webhookd] allow_http = yes");
+	return 0;
+}
+
+/* The words that add and set take. */
+static int check_words(struct ctl *ctl, const char *url)
+{
+	const char *format = option(ctl, "format"), *events = option(ctl, "events");
 	int status =
 		format ? check_choice("format", format, format_names, sizeof(format_names) / sizeof(*format_names)) : 0;
-	if (status)
-		return status;
-	if (!text_starts_fold(text_of(url), TEXT("https://")) && !text_starts_fold(text_of(url), TEXT("http://")))
-		return complain(EX_DATAERR, NULL, "endpoint \"%s\": a URL begins with https://", url);
-	return customer_require(ctl, operand(ctl, 0));
+	if (!status && events)
+		status = check_events(events);
+	if (!status && url)
+		status = check_url(url);
+	return status;
 }
 
 int cmd_endpoint_add(struct ctl *ctl)
 {
 	struct buffer id = {0}, secret = {0};
-	int status = check_words(ctl);
+	int status = check_words(ctl, operand(ctl, 1));
+	if (!status)
+		status = customer_require(ctl, operand(ctl, 0));
 	if (status)
 		return status;
 	random_text("ep_", ID_BYTES, encode_base32, &id);
@@ -108,4 +171,236 @@ int cmd_endpoint_list(struct ctl *ctl)
 		"SELECT customer, endpoint, url, format, events, status, status_reason FROM waybill.endpoints "
 		"WHERE customer = coalesce($1, customer) ORDER BY customer, endpoint",
 		PARAMS(option(ctl, "customer")));
+}
+
+static int endpoint_missing(const char *endpoint)
+{
+	return complain(EX_NOUSER, "waybill endpoint list", "there is no endpoint \"%s\"", endpoint);
+}
+
+/* A statement on the endpoint of the first operand, $1, with RETURNING. */
+static int change(struct ctl *ctl, const char *sql, const char *const *params, size_t count)
+{
+	int status;
+	long rows = database_count(ctl, sql, params, count, &status);
+	return rows < 0 ? status : rows ? 0 : endpoint_missing(operand(ctl, 0));
+}
+
+static int endpoint_require(struct ctl *ctl)
+{
+	int status = database_exists(ctl, "SELECT FROM waybill.endpoints WHERE endpoint = $1", PARAMS(operand(ctl, 0)));
+	return status == 1 ? endpoint_missing(operand(ctl, 0)) : status;
+}
+
+int cmd_endpoint_show(struct ctl *ctl)
+{
+	int status = endpoint_require(ctl);
+	if (status)
+		return status;
+	return database_print(
+		ctl, OUTPUT_RECORD, NULL,
+		"SELECT e.customer, e.endpoint, e.url, e.format, e.events, e.status, e.status_reason, e.failures, "
+		"e.failing_since, e.retry_at, e.previous_until AS old_secret_until, e.created_at, "
+		"(SELECT count(*) FROM waybill.deliveries d WHERE d.customer = e.customer AND d.endpoint = e.endpoint "
+		"AND d.state = 'due') AS due, "
+		"(SELECT count(*) FROM waybill.deliveries d WHERE d.customer = e.customer AND d.endpoint = e.endpoint "
+		"AND d.state = 'exhausted') AS exhausted, "
+		"(SELECT max(a.started_at) FROM waybill.attempts a WHERE a.customer = e.customer "
+		"AND a.endpoint = e.endpoint) AS last_attempt "
+		"FROM waybill.endpoints e WHERE e.endpoint = $1",
+		PARAMS(operand(ctl, 0)));
+}
+
+int cmd_endpoint_set(struct ctl *ctl)
+{
+	struct buffer events = {0};
+	const char *types = option(ctl, "events");
+	int status = check_words(ctl, option(ctl, "url"));
+	if (status)
+		return status;
+	buffer_format(&events, "{%s}", types ? types : "");
+	status = change(ctl,
+			"UPDATE waybill.endpoints SET url = coalesce($2, url), format = coalesce($3, format), "
+			"events = coalesce($4::text[], events) WHERE endpoint = $1 RETURNING 1",
+			PARAMS(operand(ctl, 0), option(ctl, "url"), option(ctl, "format"),
+			       types ? buffer_string(&events) : NULL));
+	buffer_free(&events);
+	return status;
+}
+
+int cmd_endpoint_pause(struct ctl *ctl)
+{
+	return change(ctl,
+		      "UPDATE waybill.endpoints SET status = 'paused', status_reason = coalesce($2, '') "
+		      "WHERE endpoint = $1 RETURNING 1",
+		      PARAMS(operand(ctl, 0), option(ctl, "reason")));
+}
+
+int cmd_endpoint_resume(struct ctl *ctl)
+{
+	return change(ctl,
+		      "WITH e AS (UPDATE waybill.endpoints SET status = 'active', status_reason = '', failures = 0, "
+		      "failing_since = NULL, retry_at = NULL, notices = 0 WHERE endpoint = $1 RETURNING 1) "
+		      "SELECT pg_notify('waybill_deliveries', '') FROM e",
+		      PARAMS(operand(ctl, 0)));
+}
+
+int cmd_endpoint_remove(struct ctl *ctl)
+{
+	if (!ctl->yes)
+		return complain(EX_USAGE, "repeat it with --yes, or: waybill endpoint pause ENDPOINT",
+				"removing %s removes what it is owed and the record of its attempts for good",
+				operand(ctl, 0));
+	return change(ctl, "DELETE FROM waybill.endpoints WHERE endpoint = $1 RETURNING 1", PARAMS(operand(ctl, 0)));
+}
+
+/* The customer of the first operand's endpoint, to be freed; NULL when there is none, the exit status in *STATUS. */
+static char *customer_of(struct ctl *ctl, int *status)
+{
+	struct pg_result *result;
+	*status = database_query(ctl, "SELECT customer FROM waybill.endpoints WHERE endpoint = $1",
+				 PARAMS(operand(ctl, 0)), &result);
+	if (*status)
+		return NULL;
+	char *customer = pg_rows(result) ? text_copy(pg_field(result, 0, 0)) : NULL;
+	pg_result_free(&result);
+	if (!customer)
+		*status = endpoint_missing(operand(ctl, 0));
+	return customer;
+}
+
+static void show_secret(struct ctl *ctl, const char *keep, struct buffer *secret)
+{
+	struct output *output = output_new(OUTPUT_RECORD, ctl->json);
+	output_row(output, json_pack("{s:s, s:s, s:s}", "endpoint", operand(ctl, 0), "secret", buffer_string(secret),
+				     "old_secret_signs_for", keep));
+	output_end(&output, NULL);
+	remark("the secret is shown this once; until the receiver has it, the old one signs as well");
+}
+
+int cmd_endpoint_rotate_secret(struct ctl *ctl)
+{
+	int status;
+	const char *keep = option(ctl, "keep") ? option(ctl, "keep") : ROTATION_OVERLAP;
+	struct buffer secret = {0}, sealed = {0};
+	char *customer = customer_of(ctl, &status);
+	if (!customer)
+		return status;
+	random_text("whsec_", SECRET_BYTES, encode_base64, &secret);
+	status = seal_endpoint(ctl, customer, operand(ctl, 0), buffer_view(&secret), &sealed);
+	if (!status)
+		status = change(ctl,
+				"UPDATE waybill.endpoints SET sealed_previous = sealed_secret, "
+				"previous_until = now() + $3::interval, sealed_secret = $2::bytea "
+				"WHERE endpoint = $1 RETURNING 1",
+				PARAMS(operand(ctl, 0), buffer_string(&sealed), keep));
+	if (!status)
+		show_secret(ctl, keep, &secret);
+	seal_wipe(&secret);
+	buffer_free(&sealed);
+	free(customer);
+	return status;
+}
+
+#define ATTEMPT_COLUMNS                                                                                             \
+	"a.started_at, a.event_id, e.type, a.attempt, d.state, a.status, a.duration_ms, a.error, a.answer AS said " \
+	"FROM waybill.attempts a JOIN waybill.deliveries d USING (customer, endpoint, event_id) "                   \
+	"LEFT JOIN waybill.events e ON e.customer = a.customer AND e.occurred_at = d.occurred_at "                  \
+	"AND e.event_id = a.event_id "
+
+/* Has the attempt been recorded? As database_exists(). */
+static int attempted(struct ctl *ctl, const char *event_id)
+{
+	const struct timespec step = {.tv_nsec = TEST_STEP_MS * 1000000L};
+	int status = 1;
+	for (int waited = 0; status == 1 && waited < TEST_WAIT_MS; waited += TEST_STEP_MS) {
+		nanosleep(&step, NULL);
+		status = database_exists(ctl, "SELECT FROM waybill.attempts WHERE endpoint = $1 AND event_id = $2",
+					 PARAMS(operand(ctl, 0), event_id));
+	}
+	return status;
+}
+
+static int show_test(struct ctl *ctl, const char *event_id)
+{
+	int status = attempted(ctl, event_id);
+	if (status == 1)
+		return complain(EX_TEMPFAIL,
+				"is waybill-webhookd running, and the endpoint active and not failing? "
+				"waybill endpoint show ENDPOINT",
+				"%s was not posted within %d s; it stays owed", event_id, TEST_WAIT_MS / 1000);
+	if (status)
+		return status;
+	status = database_print(ctl, OUTPUT_RECORD, NULL,
+				"SELECT " ATTEMPT_COLUMNS "WHERE a.endpoint = $1 AND a.event_id = $2 AND a.attempt = 1",
+				PARAMS(operand(ctl, 0), event_id));
+	if (status)
+		return status;
+	return database_exists(ctl,
+			       "SELECT FROM waybill.deliveries WHERE endpoint = $1 AND event_id = $2 "
+			       "AND state = 'delivered'",
+			       PARAMS(operand(ctl, 0), event_id));
+}
+
+int cmd_endpoint_test(struct ctl *ctl)
+{
+	struct pg_result *result;
+	int status = database_query(
+		ctl, "SELECT waybill.test_endpoint(customer, endpoint) FROM waybill.endpoints WHERE endpoint = $1",
+		PARAMS(operand(ctl, 0)), &result);
+	if (status)
+		return status;
+	char *event_id = pg_rows(result) ? text_copy(pg_field(result, 0, 0)) : NULL;
+	pg_result_free(&result);
+	status = event_id ? show_test(ctl, event_id) : endpoint_missing(operand(ctl, 0));
+	free(event_id);
+	return status;
+}
+
+/* The operands behind the endpoint as an array; NULL when there are none. */
+static const char *named_events(struct ctl *ctl, struct buffer *array)
+{
+	if (!ctl->rest_count)
+		return NULL;
+	buffer_char(array, '{');
+	for (size_t i = 0; i < ctl->rest_count; i++)
+		buffer_format(array, "%s%s", i ? "," : "", ctl->rest[i]);
+	buffer_char(array, '}');
+	return buffer_string(array);
+}
+
+int cmd_endpoint_replay(struct ctl *ctl)
+{
+	struct buffer events = {0};
+	bool failed = option_given(ctl, "failed");
+	if (!ctl->rest_count && !failed && !option(ctl, "since"))
+		return complain(EX_USAGE,
+				"waybill endpoint replay ENDPOINT EVENT, or --failed, or --since \"2 hours ago\"",
+				"replay what?");
+	int status = endpoint_require(ctl);
+	if (!status)
+		status = database_print(
+			ctl, OUTPUT_RECORD, NULL,
+			"SELECT waybill.replay(customer, endpoint, $2::text[], $3::boolean, "
+			"CASE WHEN $4 LIKE '% ago' THEN now() + $4::interval ELSE waybill.point_in_time($4) END, "
+			"CASE WHEN $5 LIKE '% ago' THEN now() + $5::interval ELSE waybill.point_in_time($5) END) AS "
+			"replayed "
+			"FROM waybill.endpoints WHERE endpoint = $1",
+			PARAMS(operand(ctl, 0), named_events(ctl, &events), failed ? "true" : "false",
+			       option(ctl, "since"), option(ctl, "until")));
+	buffer_free(&events);
+	return status;
+}
+
+int cmd_endpoint_log(struct ctl *ctl)
+{
+	int status = endpoint_require(ctl);
+	if (status)
+		return status;
+	return database_print(
+		ctl, OUTPUT_LIST, "no attempts",
+		"SELECT " ATTEMPT_COLUMNS "WHERE a.endpoint = $1 AND a.event_id = coalesce($2, a.event_id) "
+		"AND ($3::text IS NULL OR a.status IS NULL OR a.status NOT BETWEEN 200 AND 299) "
+		"ORDER BY a.started_at DESC, a.attempt DESC LIMIT coalesce($4, '50')::int",
+		PARAMS(operand(ctl, 0), option(ctl, "event"), option(ctl, "failed"), option(ctl, "limit")));
 }

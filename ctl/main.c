@@ -127,6 +127,35 @@ const struct command commands[] = {
 	{"endpoint", "list", "",
 	 {{"customer", "CUSTOMER", "only its endpoints"}},
 	 "Lists endpoints.", cmd_endpoint_list},
+	{"endpoint", "show", "ENDPOINT", {{0}},
+	 "Shows one endpoint, how it fares and what it is owed.", cmd_endpoint_show},
+	{"endpoint", "set", "ENDPOINT",
+	 {{"url", "URL", "where it is now"},
+	  {"format", "waybill|sendgrid|mailgun|postmark|ses", "the shape of the JSON"},
+	  {"events", "TYPE,…", "only these types; empty for all"}},
+	 "Changes an endpoint.", cmd_endpoint_set},
+	{"endpoint", "pause", "ENDPOINT",
+	 {{"reason", "TEXT", "stands in the list"}},
+	 "Holds back what an endpoint is owed.", cmd_endpoint_pause},
+	{"endpoint", "resume", "ENDPOINT", {{0}},
+	 "Posts again to a paused or disabled endpoint, what was held back first.", cmd_endpoint_resume},
+	{"endpoint", "remove", "ENDPOINT", {{0}},
+	 "Removes an endpoint and what it is owed; needs --yes.", cmd_endpoint_remove},
+	{"endpoint", "rotate-secret", "ENDPOINT",
+	 {{"keep", "DURATION", "how long the old secret signs as well; default \"24 hours\""}},
+	 "Makes a new secret, shown once.", cmd_endpoint_rotate_secret},
+	{"endpoint", "test", "ENDPOINT", {{0}},
+	 "Posts an event of type webhook.test and shows what the endpoint answered.", cmd_endpoint_test},
+	{"endpoint", "replay", "ENDPOINT [EVENT…]",
+	 {{"failed", NULL, "those whose ten attempts all failed"},
+	  {"since", "TIME", "events from then on: 2026-11-20, or \"2 hours ago\""},
+	  {"until", "TIME", "events before then"}},
+	 "Posts events again: these, the failed ones, or those of a time.", cmd_endpoint_replay},
+	{"endpoint", "log", "ENDPOINT",
+	 {{"event", "EVENT", "only the attempts of this event"},
+	  {"failed", NULL, "only attempts that failed"},
+	  {"limit", "N", "so many at most; default 50"}},
+	 "Lists attempts, the latest first.", cmd_endpoint_log},
 
 	{"can", "", "LOGIN ADDRESS", {{0}},
 	 "Says whether a login may send as an address, and why.", cmd_can},
@@ -194,6 +223,8 @@ static int take_front(int argc, char **argv, const char **file)
 		puts("waybill " WAYBILL_VERSION);
 	else if (at < argc && !strcmp(argv[at], "--completion"))
 		help_completion(stdout);
+	else if (at + 1 < argc && !strcmp(argv[at], "--manual"))
+		conf_manual(stdout, settings_rows, settings_count, argv[at + 1]);
 	else if (at < argc && !strcmp(argv[at], "--manual"))
 		help_manual(stdout);
 	else if (at < argc && (!strcmp(argv[at], "--help") || !strcmp(argv[at], "help")))

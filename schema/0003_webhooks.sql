@@ -13,10 +13,19 @@ CREATE TABLE waybill.endpoints (
 	status_reason    text NOT NULL DEFAULT '',
 	failures         integer NOT NULL DEFAULT 0,    -- attempts failed in a row
 	failing_since    timestamptz,                   -- the first of them
+	notices          integer NOT NULL DEFAULT 0,    -- of that outage, sent
 	retry_at         timestamptz,                   -- nothing is posted before: Retry-After, or the breaker
 	created_at       timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (customer, endpoint)
 );
+
+CREATE TRIGGER audit AFTER INSERT OR DELETE ON waybill.endpoints
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('endpoint', 'customer', 'endpoint');
+-- What people change, and disabling; not the book-keeping of failures.
+CREATE TRIGGER audit_update AFTER UPDATE ON waybill.endpoints FOR EACH ROW
+	WHEN ((OLD.url, OLD.format, OLD.events, OLD.sealed_secret, OLD.status)
+	      IS DISTINCT FROM (NEW.url, NEW.format, NEW.events, NEW.sealed_secret, NEW.status))
+	EXECUTE FUNCTION waybill.keep_audit('endpoint', 'customer', 'endpoint');
 
 CREATE TABLE waybill.deliveries (
 	customer    text NOT NULL,
@@ -25,6 +34,7 @@ CREATE TABLE waybill.deliveries (
 	occurred_at timestamptz NOT NULL,               -- the event's: finds its partition
 	state       text NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'delivered', 'exhausted', 'dropped')),
 	attempts    integer NOT NULL DEFAULT 0,
+	ladder_from integer NOT NULL DEFAULT 0,         -- attempts made before the last replay: the ladder begins anew
 	due_at      timestamptz NOT NULL DEFAULT now(), -- when due: the next attempt, or the end of a lease
 	created_at  timestamptz NOT NULL DEFAULT now(),
 	finished_at timestamptz,
@@ -34,6 +44,9 @@ CREATE TABLE waybill.deliveries (
 -- A lease walks from endpoint to endpoint and takes the oldest of each, so that a long backlog of one costs the others
 -- nothing.
 CREATE INDEX deliveries_due ON waybill.deliveries (customer, endpoint, due_at) WHERE state = 'due';
+
+-- Old rows go in the order they came.
+CREATE INDEX ON waybill.deliveries USING brin (created_at);
 
 CREATE TABLE waybill.attempts (
 	customer    text NOT NULL,
@@ -48,7 +61,66 @@ CREATE TABLE waybill.attempts (
 	PRIMARY KEY (customer, endpoint, event_id, attempt),
 	FOREIGN KEY (customer, endpoint, event_id) REFERENCES waybill.deliveries ON DELETE CASCADE
 );
+CREATE INDEX ON waybill.attempts USING brin (started_at);
 
+-- Owes events to an endpoint again, whatever became of them, and those it was never owed; nothing that its filter does
+-- not want. EVENTS: these, or NULL; FAILED: only those that were exhausted; else by time. Returns how many.
+CREATE FUNCTION waybill.replay(customer text, endpoint text, events text[], failed boolean, since timestamptz, until timestamptz)
+RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	count bigint;
+BEGIN
+	INSERT INTO waybill.deliveries AS d (customer, endpoint, event_id, occurred_at)
+	SELECT e.customer, p.endpoint, e.event_id, e.occurred_at
+	FROM waybill.endpoints p JOIN waybill.events e USING (customer)
+	WHERE p.customer = replay.customer AND p.endpoint = replay.endpoint
+	  AND e.occurred_at >= coalesce(replay.since, '-infinity') AND e.occurred_at < coalesce(replay.until, 'infinity')
+	  AND (replay.events IS NULL OR e.event_id = ANY (replay.events))
+	  AND (p.events = '{}' OR e.type = ANY (p.events) OR replay.events IS NOT NULL)
+	  AND (NOT replay.failed OR EXISTS (SELECT FROM waybill.deliveries o WHERE o.customer = p.customer
+	       AND o.endpoint = p.endpoint AND o.event_id = e.event_id AND o.state = 'exhausted'))
+	ON CONFLICT ON CONSTRAINT deliveries_pkey DO UPDATE
+	SET state = 'due', due_at = now(), ladder_from = d.attempts, finished_at = NULL;
+	GET DIAGNOSTICS count = ROW_COUNT;
+	IF count > 0 THEN
+		NOTIFY waybill_deliveries;
+	END IF;
+	RETURN count;
+END $$;
+
+-- An event that says nothing, owed to one endpoint: does it arrive? Returns its id.
+CREATE FUNCTION waybill.test_endpoint(customer text, endpoint text)
+RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	id text := 'evt_' || substr(translate(replace(gen_random_uuid()::text, '-', ''), '0189', 'ghij'), 1, 26);
+	number bigint;
+BEGIN
+	INSERT INTO waybill.event_seq AS s (customer, last) VALUES (test_endpoint.customer, 1)
+	ON CONFLICT (customer) DO UPDATE SET last = s.last + 1 RETURNING s.last INTO number;
+	INSERT INTO waybill.events (customer, occurred_at, event_id, seq, type, host, instance, queue_id, source_kind, detail)
+	VALUES (test_endpoint.customer, now(), id, number, 'webhook.test', '', '', '', 'command',
+	        jsonb_build_object('endpoint', test_endpoint.endpoint));
+	INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)
+	VALUES (test_endpoint.customer, test_endpoint.endpoint, id, now());
+	NOTIFY waybill_deliveries;
+	RETURN id;
+END $$;
+
+-- Forgets what is older, at most 10,000 rows of each table at a time; returns how many.
+CREATE FUNCTION waybill.prune_deliveries(keep interval)
+RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	WITH a AS (DELETE FROM waybill.attempts WHERE ctid = ANY (ARRAY(
+		SELECT ctid FROM waybill.attempts WHERE started_at < now() - keep LIMIT 10000)) RETURNING 1),
+	d AS (DELETE FROM waybill.deliveries WHERE ctid = ANY (ARRAY(
+		SELECT ctid FROM waybill.deliveries WHERE created_at < now() - keep LIMIT 10000)) RETURNING 1)
+	SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM d)
+$$;
+
+REVOKE EXECUTE ON FUNCTION waybill.replay, waybill.test_endpoint, waybill.prune_deliveries FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION waybill.replay, waybill.test_endpoint TO waybill_admin;
+GRANT EXECUTE ON FUNCTION waybill.prune_deliveries TO waybill_webhookd;
 GRANT SELECT, INSERT, UPDATE, DELETE ON waybill.endpoints, waybill.deliveries, waybill.attempts TO waybill_admin;
 
 -- What the bouncer and waybill-report may do: owe an event to those who want it. They never see a secret.
@@ -58,6 +130,6 @@ GRANT INSERT ON waybill.deliveries TO waybill_bouncer, waybill_report;
 GRANT SELECT (customer, endpoint, event_id) ON waybill.deliveries TO waybill_bouncer, waybill_report;
 
 GRANT SELECT ON waybill.events TO waybill_webhookd;
-GRANT SELECT, UPDATE (status, status_reason, failures, failing_since, retry_at) ON waybill.endpoints TO waybill_webhookd;
+GRANT SELECT, UPDATE (status, status_reason, failures, failing_since, notices, retry_at) ON waybill.endpoints TO waybill_webhookd;
 GRANT SELECT, UPDATE (state, attempts, due_at, finished_at) ON waybill.deliveries TO waybill_webhookd;
 GRANT SELECT, INSERT ON waybill.attempts TO waybill_webhookd;

@@ -1,0 +1,121 @@
+"""waybill endpoint …: what a sysadmin does with endpoints, and that webhookd follows."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.stack.verifier import PythonVerifier
+
+
+@pytest.fixture
+def waybill(relay):
+    """Runs the command line with --json; gives the rows, or the exit status and what was said."""
+    conf = relay.home / "ctl.conf"
+    conf.write_text(f"[ctl]\npostgres = {relay.postgres.conninfo('waybill_admin')}\nwebhook_key = {relay.home}/webhook.key\n")
+
+    def run(*words, status=0):
+        done = subprocess.run([relay.bin / "waybill", "-c", conf, *words, "--json"], capture_output=True, text=True)
+        assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return [json.loads(line) for line in done.stdout.splitlines()] if status == 0 else done.stdout + done.stderr
+    return run
+
+
+def verified(post, secret):
+    fields = {name: post.headers[f"webhook-{name}"] for name in ("id", "timestamp", "signature")}
+    return PythonVerifier().verify(body=post.body, secret=secret, **fields) is None
+
+
+def test_life_of_an_endpoint(relay, waybill):
+    server = relay.server()
+    relay.run()
+    [added] = waybill("endpoint", "add", "acme", server.url("ok", "life"), "--events", "message.delivered,message.bounced")
+    endpoint, first_secret = added["endpoint"], added["secret"]
+    assert first_secret.startswith("whsec_")
+    [tested] = waybill("endpoint", "test", endpoint)
+    assert (tested["type"], str(tested["status"]), tested["state"]) == ("webhook.test", "200", "delivered")
+    post = server.posts("life")[0]
+    assert verified(post, first_secret)
+    assert json.loads(post.body)["type"] == "webhook.test"
+    assert json.loads(post.body)["data"]["detail"] == {"endpoint": endpoint}
+
+    [rotated] = waybill("endpoint", "rotate-secret", endpoint)
+    waybill("endpoint", "test", endpoint)
+    post = server.posts("life")[1]
+    assert verified(post, first_secret) and verified(post, rotated["secret"]) and rotated["secret"] != first_secret
+    waybill("endpoint", "rotate-secret", endpoint, "--keep", "0 seconds")
+    waybill("endpoint", "test", endpoint)
+    assert not verified(server.posts("life")[2], rotated["secret"])
+
+    waybill("endpoint", "pause", endpoint, "--reason", "maintenance")
+    event_id = relay.event(endpoint)
+    [shown] = waybill("endpoint", "show", endpoint)
+    assert (shown["status"], shown["status_reason"], str(shown["due"])) == ("paused", "maintenance", "1")
+    assert len(server.posts("life")) == 3
+    waybill("endpoint", "resume", endpoint)
+    relay.until("what was held back arrives", lambda: len(server.posts("life")) == 4)
+    assert server.posts("life")[3].headers["webhook-id"] == event_id
+
+    waybill("endpoint", "set", endpoint, "--url", server.url("status/500", "moved"), "--events", "")
+    assert waybill("endpoint", "list", "--customer", "acme")[-1]["events"] in ("{}", [])
+    waybill("endpoint", "test", endpoint, status=1)
+    log = waybill("endpoint", "log", endpoint)
+    assert [str(row["status"]) for row in log] == ["500", "200", "200", "200", "200"]
+    [failed] = waybill("endpoint", "log", endpoint, "--failed")
+    assert str(failed["status"]) == "500"
+
+    waybill("endpoint", "remove", endpoint, status=64)
+    waybill("endpoint", "remove", endpoint, "--yes")
+    assert "no endpoint" in waybill("endpoint", "show", endpoint, status=67)
+    assert relay.sql("SELECT count(*) AS n FROM waybill.deliveries WHERE endpoint = %s", endpoint)[0]["n"] == 0
+    audit = [row["what"] for row in relay.sql("SELECT what FROM waybill.audit WHERE object LIKE %s ORDER BY id",
+                                              f"endpoint acme {endpoint}")]
+    assert len(audit) == 7, audit  # add, 2 x rotate, pause, resume, set, remove
+    kept = str(relay.sql("SELECT before, after FROM waybill.audit"))
+    assert "sealed_secret" not in kept and "whsec_" not in kept
+
+
+def test_replay(relay, waybill):
+    server = relay.server()
+    endpoint, _ = relay.endpoint(server.url("ok", "again"))
+    relay.run()
+    first, second = relay.event(endpoint), relay.event(endpoint)
+    relay.until("both are delivered", lambda: all(relay.delivery(endpoint, e)["state"] == "delivered"
+                                                  for e in (first, second)))
+    [done] = waybill("endpoint", "replay", endpoint, first)
+    assert str(done["replayed"]) == "1"
+    relay.until("it is posted again", lambda: len(relay.attempts(endpoint, first)) == 2)
+    assert [p.headers["webhook-id"] for p in server.posts("again")].count(first) == 2
+
+    # An exhausted delivery begins the ladder anew, and keeps its attempts.
+    relay.sql("UPDATE waybill.deliveries SET state = 'exhausted', attempts = 10 WHERE event_id = %s", second)
+    server.answer["again"] = "status/500"
+    [done] = waybill("endpoint", "replay", endpoint, "--failed")
+    assert str(done["replayed"]) == "1"
+    delivery = relay.until("it fails again", lambda: len(relay.attempts(endpoint, second)) == 2 and
+                           relay.delivery(endpoint, second))
+    assert (delivery["state"], delivery["attempts"]) == ("due", 11) and 0 < delivery["due_in"] <= 6
+
+    # By time, what was never owed too, but not what the filter does not want.
+    never, filtered = relay.event(), relay.event(type="message.accepted")
+    server.answer["again"] = "ok"
+    relay.sql("UPDATE waybill.endpoints SET retry_at = NULL, events = '{message.delivered}' WHERE endpoint = %s", endpoint)
+    waybill("endpoint", "replay", endpoint, "--since", "2026-11-21 01:00Z", "--until", "2026-11-21 02:00Z")
+    relay.until("it arrives", lambda: never in [p.headers["webhook-id"] for p in server.posts("again")])
+    assert filtered not in [p.headers["webhook-id"] for p in server.posts("again")]
+    assert "replay what" in waybill("endpoint", "replay", endpoint, status=64)
+
+
+@pytest.mark.parametrize("words, status, says", [
+    (("add", "acme", "ftp://example.com/"), 65, "https"),
+    (("add", "acme", "https://user:pw@example.com/"), 65, "user and password"),
+    (("add", "acme", "https://2130706433/"), 65, "four decimal numbers"),
+    (("add", "acme", "https://example.com/", "--events", "message.delivered,message.exploded"), 65, "message.exploded"),
+    (("add", "acme", "https://example.com/", "--format", "xml"), 65, "xml"),
+    (("add", "nobody", "https://example.com/"), 67, "nobody"),
+    (("set", "ep_nothing", "--format", "waybill"), 67, "ep_nothing"),
+    (("pause", "ep_nothing"), 67, "ep_nothing"), (("test", "ep_nothing"), 67, "ep_nothing"),
+    (("rotate-secret", "ep_nothing"), 67, "ep_nothing"), (("log", "ep_nothing"), 67, "ep_nothing"),
+])
+def test_wrong_words(waybill, words, status, says):
+    assert says in waybill("endpoint", *words, status=status)
