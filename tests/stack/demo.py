@@ -92,22 +92,30 @@ def usual_or_free(port):
 
 def show(story):
     """The tables."""
-    sql = story.stack.postgres.execute
+    postgres = story.stack.postgres
     heads = ("message-id", "login", "from", "to", "port", "reply", "became", "signature, by python3-dkim")
     print(table("Messages", heads, [message_row(sent) for sent in story.sent]))
     heads = ("time", "customer", "type", "message-id", "sender", "recipient", "verdict", "code", "reason")
-    print(table("Events, as support would query them", heads, [row.values() for row in sql(EVENTS)]))
+    print(
+        table(
+            "Events, as support would query them",
+            heads,
+            [row.values() for row in postgres.execute(EVENTS, user="waybill_support")],
+        )
+    )
     heads = ("path", "webhook-id", "type", "recipient", "status", "signature")
     print(table("Webhooks received", heads, [hook_row(hook) for hook in story.stack.receiver.deliveries()]))
     heads = ("customer", "recipient", "reason", "event")
-    print(table("Suppressions", heads, [row.values() for row in sql(SUPPRESSIONS)]))
+    print(
+        table("Suppressions", heads, [row.values() for row in postgres.execute(SUPPRESSIONS, user="waybill_support")])
+    )
 
 
 EVENTS = """
 SELECT to_char(occurred_at, 'HH24:MI:SS') AS at, customer, type, message_id, sender, recipient,
-       bounce_class || '/' || bounce_category AS verdict, enhanced_code, reason
-FROM waybill.events ORDER BY customer, seq"""
-SUPPRESSIONS = "SELECT customer, recipient, reason, event_id FROM waybill.suppressions ORDER BY customer, recipient"
+       class || '/' || category AS verdict, enhanced_code, reason
+FROM support.events ORDER BY customer, seq"""
+SUPPRESSIONS = "SELECT customer, recipient, reason, event_id FROM support.suppressions ORDER BY customer, recipient"
 
 
 def message_row(sent):
@@ -175,7 +183,7 @@ The stack stays. Its places and passwords: build/demo/env. What to try next:
 
   swaks --server {HOST}:{port} --tls --auth PLAIN --auth-user {app.name} --auth-password {app.password} \\
         --from billing@acme.test --to jane@dest.test
-  psql -h {stack.postgres.folder} -U postgres waybill -c "SELECT type, recipient, reason FROM waybill.events"
+  psql -h {stack.postgres.folder} -U waybill_support waybill -c "SELECT type, recipient, reason FROM support.events"
   {waybill} customer list
   redis-cli -s {stack.redis.socket} --scan --pattern 'wb:*'
   tail -f {node.postfix.maillog}

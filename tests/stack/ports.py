@@ -36,6 +36,8 @@ def can_bind(address, port):
     """Are TCP and UDP port PORT of ADDRESS free, and may we have them?"""
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         with socket.socket(socket.AF_INET, kind) as probe:
+            if kind == socket.SOCK_STREAM:  # as servers do, so that connections just closed do not count
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((address, port))
             except OSError:

@@ -147,15 +147,14 @@ class Story:
         sent = self._send(self.acme.app, "billing@acme.test", "unknown@dest.test", "Are you there?", 587, "bounced")
         event = self._event(sent, "message.bounced")
         expect(
-            (event["bounce_class"], event["bounce_category"], event["enhanced_code"])
-            == ("hard", "bad-mailbox", "5.1.1"),
+            (event["class"], event["category"], event["enhanced_code"]) == ("hard", "bad-mailbox", "5.1.1"),
             "the bounce is not a hard one for a bad mailbox",
             event,
         )
         rows = wait_for(
             "a suppression of unknown@dest.test",
-            lambda: self.stack.postgres.execute(
-                "SELECT reason, event_id FROM waybill.suppressions WHERE (customer, recipient) = (%s, %s)",
+            lambda: self._support(
+                "SELECT reason, event_id FROM support.suppressions WHERE (customer, recipient) = (%s, %s)",
                 [self.acme.name, sent.recipient],
             ),
         )
@@ -266,14 +265,17 @@ class Story:
         )
 
     def _event(self, sent, kind):
-        """The event of this type in Postgres, as a dictionary."""
+        """The event of this type as support sees it, a dictionary."""
         return wait_for(
             f"{kind} of {sent.message_id} for {sent.recipient}",
-            lambda: self.stack.postgres.execute(
-                "SELECT * FROM waybill.events WHERE message_id = %s AND recipient = %s AND type = %s",
+            lambda: self._support(
+                "SELECT * FROM support.events WHERE message_id = %s AND recipient = %s AND type = %s",
                 [sent.message_id, sent.recipient, kind],
             ),
         )[0]
+
+    def _support(self, sql, parameters):
+        return self.stack.postgres.execute(sql, parameters, user="waybill_support")
 
     def _complete(self, event, sent):
         """Everything that support asks for is there."""
@@ -287,7 +289,7 @@ class Story:
         for column in ("occurred_at", "enhanced_code", "reason"):
             expect(event[column], f"{event['type']} without {column}", event)
         if event["type"] != "message.delivered":
-            expect(event["bounce_category"], f"{event['type']} without a category", event)
+            expect(event["category"], f"{event['type']} without a category", event)
 
 
 STEPS = (
