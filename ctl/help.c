@@ -37,7 +37,8 @@ void help_all(FILE *out)
 		line_of(out, &commands[i]);
 	}
 	common_options(out);
-	fputs("In front: -c FILE (configuration), --version, --completion (a script for bash), --manual [SECTION of waybill.conf] (mdoc).\n",
+	fputs("In front: -c FILE (configuration), --version, --completion (a script for bash), --manual [SECTION of "
+	      "waybill.conf] (mdoc).\n",
 	      out);
 }
 
