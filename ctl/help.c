@@ -116,13 +116,18 @@ void help_completion(FILE *out)
 	      out);
 }
 
-/* mdoc takes a line that begins with a dot or a quote as a request, and a backslash as an escape. */
+/* mdoc(7) takes a line that begins with a dot or a quote as a request and a backslash as an escape; a sentence begins a
+ * line. */
 static void manual_text(FILE *out, const char *text)
 {
 	if (*text == '.' || *text == '\'')
 		fputs("\\&", out);
-	for (; *text; text++)
-		fputs(*text == '\\' ? "\\e" : (char[]){*text, '\0'}, out);
+	for (char before = '\0'; *text; before = *text++) {
+		if (*text == '\\')
+			fputs("\\e", out);
+		else
+			fputc(*text == ' ' && before == '.' ? '\n' : *text, out);
+	}
 }
 
 static void manual_operands(FILE *out, const char *operands)
