@@ -231,12 +231,17 @@ BEGIN
 			f.bounce_rule, f.reason, f.truncated, f.source_kind, f.partial, f.detail
 		FROM fresh f JOIN numbered n USING (customer) JOIN counted c USING (customer) LEFT JOIN suppressed s USING (event_id)
 		ON CONFLICT DO NOTHING
-		RETURNING customer, event_id, occurred_at, type
+		RETURNING customer, event_id, occurred_at, type, queue_id, recipient, bounce_category
 	), due AS (
 		INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)
 		SELECT s.customer, p.endpoint, s.event_id, s.occurred_at
 		FROM stored s JOIN waybill.endpoints p USING (customer)
-		WHERE p.status = 'active' AND (p.events = '{}' OR s.type = ANY (p.events))
+		WHERE p.status <> 'disabled' AND (p.events = '{}' OR s.type = ANY (p.events))
+		  AND (s.type <> 'message.deferred' OR waybill.deferral_is_news(s.customer, p.endpoint, s.occurred_at,
+		                                                               s.queue_id, s.recipient, s.bounce_category)
+		       AND NOT EXISTS (SELECT FROM stored j WHERE j.type = s.type AND j.queue_id = s.queue_id
+		                       AND j.recipient = s.recipient AND j.occurred_at < s.occurred_at
+		                       AND j.bounce_category IS NOT DISTINCT FROM s.bounce_category))
 		ON CONFLICT DO NOTHING
 		RETURNING 1
 	)

@@ -63,6 +63,20 @@ CREATE TABLE waybill.attempts (
 );
 CREATE INDEX ON waybill.attempts USING brin (started_at);
 
+-- Deferrals come every few minutes for days: an endpoint is owed the first one of a message for a recipient, one of each
+-- further category, and one every four hours. The events themselves are all kept.
+CREATE FUNCTION waybill.deferral_is_news(customer text, endpoint text, occurred_at timestamptz, queue_id text, recipient text, category text)
+RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT NOT EXISTS (
+		SELECT FROM waybill.events e
+		JOIN waybill.deliveries d ON d.customer = e.customer AND d.endpoint = deferral_is_news.endpoint AND d.event_id = e.event_id
+		WHERE e.customer = deferral_is_news.customer AND e.queue_id = deferral_is_news.queue_id
+		  AND e.recipient = deferral_is_news.recipient AND e.type = 'message.deferred'
+		  AND e.bounce_category IS NOT DISTINCT FROM deferral_is_news.category
+		  AND e.occurred_at < deferral_is_news.occurred_at
+		  AND e.occurred_at > deferral_is_news.occurred_at - interval '4 hours')
+$$;
+
 -- Owes events to an endpoint again, whatever became of them, and those it was never owed; nothing that its filter does
 -- not want. EVENTS: these, or NULL; FAILED: only those that were exhausted; else by time. Returns how many.
 CREATE FUNCTION waybill.replay(customer text, endpoint text, events text[], failed boolean, since timestamptz, until timestamptz)
@@ -118,7 +132,7 @@ RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_te
 	SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM d)
 $$;
 
-REVOKE EXECUTE ON FUNCTION waybill.replay, waybill.test_endpoint, waybill.prune_deliveries FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION waybill.deferral_is_news, waybill.replay, waybill.test_endpoint, waybill.prune_deliveries FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION waybill.replay, waybill.test_endpoint TO waybill_admin;
 GRANT EXECUTE ON FUNCTION waybill.prune_deliveries TO waybill_webhookd;
 GRANT SELECT, INSERT, UPDATE, DELETE ON waybill.endpoints, waybill.deliveries, waybill.attempts TO waybill_admin;

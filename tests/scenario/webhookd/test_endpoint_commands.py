@@ -119,3 +119,57 @@ def test_replay(relay, waybill):
 ])
 def test_wrong_words(waybill, words, status, says):
     assert says in waybill("endpoint", *words, status=status)
+
+
+def record(relay, events):
+    """Hands EVENTS to the door that the bouncer uses; its arguments are looked up, so that new ones are NULL."""
+    names = relay.sql("SELECT unnest(proargnames) AS name, unnest(proargtypes::oid[])::regtype::text AS type FROM pg_proc"
+                      " WHERE proname = 'record_batch'")
+    known = {"event_id", "type", "occurred_at", "host", "instance", "queue_id", "recipient", "sasl_username",
+             "bounce_category"}
+    words, values = [], []
+    for argument in names:
+        name, kind = argument["name"], argument["type"]
+        if not kind.endswith("[]"):
+            words.append(f'NULL::{kind}')
+        elif name in known:
+            words.append(f'%s::{kind}')
+            values.append([event[name] for event in events])
+        elif name in ("suppresses", "truncated", "partial"):
+            words.append(f'%s::{kind}')
+            values.append([False] * len(events))
+        elif name == "source_kind":
+            words.append(f'%s::{kind}')
+            values.append(["log"] * len(events))
+        elif name.startswith(("gone_", "open_", "unparsed_")):
+            words.append(f"'{{}}'::{kind}")
+        else:
+            words.append(f'%s::{kind}')
+            values.append([None] * len(events))
+    relay.sql(f"SELECT waybill.record_batch({', '.join(words)})", *values)
+
+
+def test_deferred_flood_and_paused(relay):
+    """First deferral, each new category, one every four hours; another recipient is another matter."""
+    active, _ = relay.endpoint("https://localhost/x")
+    paused, _ = relay.endpoint("https://localhost/x", status="paused")
+    disabled, _ = relay.endpoint("https://localhost/x", status="disabled")
+    relay.sql("INSERT INTO waybill.logins (login, customer, password_hash) VALUES ('flood', 'acme', '') ON CONFLICT DO NOTHING")
+
+    def deferral(event_id, time, category="greylisted", recipient="a@x.example", type="message.deferred"):
+        return {"event_id": event_id, "type": type, "occurred_at": f"2026-11-21 {time}Z", "host": "mx1",
+                "instance": "postfix", "queue_id": "FLOOD", "recipient": recipient, "sasl_username": "flood",
+                "bounce_category": category}
+    plays = [("owed", deferral("f1", "01:00")), ("kept", deferral("f2", "01:10")), ("kept", deferral("f3", "02:00")),
+             ("owed", deferral("f4", "02:10", "rate-limited")), ("kept", deferral("f5", "02:20", "rate-limited")),
+             ("owed", deferral("f6", "02:30", recipient="b@x.example")), ("owed", deferral("f7", "05:01")),
+             ("kept", deferral("f8", "05:30")), ("owed", deferral("f9", "05:40", type="message.delivered"))]
+    for _, event in plays:
+        record(relay, [event])
+    together = [deferral("g1", "07:00", recipient="c@x.example"), deferral("g2", "07:05", recipient="c@x.example")]
+    record(relay, together)
+    wanted = [event["event_id"] for fate, event in plays if fate == "owed"] + ["g1"]
+    for endpoint, owed in (active, wanted), (paused, wanted), (disabled, []):
+        got = relay.sql("SELECT event_id FROM waybill.deliveries WHERE endpoint = %s ORDER BY event_id", endpoint)
+        assert [row["event_id"] for row in got] == owed
+    assert relay.sql("SELECT count(*) AS n FROM waybill.events WHERE queue_id = 'FLOOD'")[0]["n"] == len(plays) + 2
