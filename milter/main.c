@@ -128,7 +128,6 @@ static int run(void)
 	engine.counters = counters_new(&redis);
 	engine.keys = keys_new(seal, (size_t)settings.key_cache);
 	engine.node = settings.common.node; /* no reload touches settings that need a restart */
-	atomic_store(&engine.counting, true);
 	engine.relay_domain = text_of(settings.relay_domain);
 	engine.complete = (struct complete_options){.missing = settings.add_missing,
 						    .feedback = text_of(settings.feedback_id),

@@ -126,18 +126,6 @@ static enum reply_reason check_survival(struct work *work)
 	return REPLY_UNSAFE;
 }
 
-static void note_counters(struct engine *engine, enum counters_answer answer)
-{
-	bool counting = answer != COUNTERS_UNAVAILABLE;
-	if (atomic_exchange(&engine->counting, counting) == counting)
-		return;
-	if (counting)
-		log_info("Redis counts again");
-	else
-		log_warning(
-			"Redis does not answer: limits are not counted there, mail flows; asking again every second");
-}
-
 static enum reply_reason over_limit(struct work *work, struct verdict *out)
 {
 	const struct counters_item *item = &work->request.items[work->charge.binding];
@@ -178,7 +166,6 @@ static enum reply_reason meter(struct work *work, struct verdict *out)
 	if (!work->request.count)
 		return REPLY_NONE;
 	counters_charge(work->engine->counters, &work->request, &work->charge);
-	note_counters(work->engine, work->charge.answer);
 	return work->charge.answer == COUNTERS_REFUSED ? over_limit(work, out) : REPLY_NONE;
 }
 

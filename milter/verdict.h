@@ -25,7 +25,6 @@ struct engine {
 	const char *node;
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */
 	_Atomic int unsafe;                   /* enum verdict_unsafe */
-	_Atomic bool counting;                /* was Redis there at the last message? For one log line per change */
 	struct complete_options complete;
 	struct text relay_domain; /* signs as well, with the keys it has in the directory; empty: it does not */
 };
