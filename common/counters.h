@@ -66,6 +66,11 @@ struct counters_options {
 	int port;
 	const char *password; /* NULL: none */
 	int timeout_ms;       /* for one operation; at most 20 on the mail path */
+	/* The local store (counters_local.h): the file, or NULL for none; whether it counts alone, without Redis, or only
+	 * while Redis is away; and how many hosts share the limits, which then matters. */
+	const char *local_path;
+	bool only_local;
+	int nodes;
 };
 
 #endif

@@ -16,6 +16,7 @@
 #include <hiredis/hiredis.h>
 
 #include "common/breaker.h"
+#include "common/counters_local.h"
 #include "common/counters_script.h"
 #include "common/log.h"
 #include "common/memory.h"
@@ -26,6 +27,7 @@
 
 struct question {
 	struct counters_async *counters;
+	const struct counters_request *request;
 	counters_done *done;
 	void *context;
 	int64_t deadline_us;
@@ -39,6 +41,8 @@ struct counters_async {
 	char *socket, *host, *password;
 	int port;
 	int64_t timeout_us;
+	struct counters_local *local; /* NULL: none */
+	bool only_local;
 	struct breaker breaker;
 	redisAsyncContext *redis;         /* NULL between connections */
 	struct event *timer;              /* the oldest question's deadline */
@@ -79,7 +83,8 @@ static void note_answer(struct counters_async *counters)
 		log_info("redis: %s answers again", where(counters));
 }
 
-static struct question *question_new(struct counters_async *counters, counters_done *done, void *context)
+static struct question *question_new(struct counters_async *counters, const struct counters_request *request,
+				     counters_done *done, void *context)
 {
 	struct question *q = counters->spare;
 	if (q)
@@ -87,6 +92,7 @@ static struct question *question_new(struct counters_async *counters, counters_d
 	else
 		q = memory_zero(1, sizeof *q);
 	q->counters = counters;
+	q->request = request;
 	q->done = done;
 	q->context = context;
 	q->call.len = 0;
@@ -111,9 +117,13 @@ static void question_end(struct question *q, const struct counters_result *resul
 	done(context, result);
 }
 
+/* Redis does not answer: the local store does, if there is one. */
 static void question_fail(struct question *q)
 {
-	question_end(q, &(struct counters_result){.answer = COUNTERS_UNAVAILABLE});
+	struct counters_result result = {.answer = COUNTERS_UNAVAILABLE};
+	if (q->counters->local && !q->counters->closing)
+		counters_local_charge(q->counters->local, q->request, &result);
+	question_end(q, &result);
 }
 
 /* Discards the connection; hiredis tells every question on it, with no reply. */
@@ -307,11 +317,14 @@ struct counters_async *counters_async_new(struct event_base *base, const struct 
 	counters->password = copy_or_null(options->password);
 	counters->port = options->port;
 	counters->timeout_us = (int64_t)options->timeout_ms * 1000;
+	counters->local = counters_local_of(options);
+	counters->only_local = options->only_local;
 	counters->timer = evtimer_new(base, timer_due, counters);
 	counters->retry = evtimer_new(base, retry_due, counters);
 	if (!counters->timer || !counters->retry)
 		abort();
-	open_connection(counters);
+	if (!counters->only_local)
+		open_connection(counters);
 	return counters;
 }
 
@@ -327,6 +340,7 @@ void counters_async_free(struct counters_async **counters)
 		buffer_free(&q->call);
 		free(q);
 	}
+	counters_local_free(&c->local);
 	event_free(c->timer);
 	event_free(c->retry);
 	free(c->socket);
@@ -339,9 +353,9 @@ void counters_async_free(struct counters_async **counters)
 void counters_async_charge(struct counters_async *counters, const struct counters_request *request, counters_done *done,
 			   void *context)
 {
-	if (!counters->redis && !breaker_is_open(&counters->breaker))
+	if (!counters->redis && !counters->only_local && !breaker_is_open(&counters->breaker))
 		open_connection(counters);
-	struct question *q = question_new(counters, done, context);
+	struct question *q = question_new(counters, request, done, context);
 	if (!counters->redis || breaker_is_open(&counters->breaker)) {
 		question_fail(q);
 		return;

@@ -17,7 +17,8 @@ struct counters_async *counters_async_new(struct event_base *base, const struct 
 /* Pending requests end as UNAVAILABLE first. */
 void counters_async_free(struct counters_async **counters);
 
-/* Sends REQUEST (copied into the pipeline at once). With the breaker open DONE is called before this returns. */
+/* Asks REQUEST, which must stay until DONE is called: perhaps before this returns, with the breaker open. When Redis is
+ * away and the options name a local store, the answer is that store's. */
 void counters_async_charge(struct counters_async *counters, const struct counters_request *request, counters_done *done,
 			   void *context);
 

@@ -8,9 +8,16 @@
 
 /* What [redis] says; a member named redis of a daemon's configuration struct. */
 struct counters_settings {
-	char *socket, *host, *password;
-	int64_t port, timeout_ms;
+	char *socket, *host, *password, *local;
+	int64_t port, timeout_ms, nodes;
+	int store, unavailable;
 };
+
+/* Where limits are counted, and what becomes of mail under a limit while Redis is away. */
+enum counters_store { COUNTERS_IN_REDIS, COUNTERS_IN_LOCAL, COUNTERS_STORE_MAX };
+enum counters_unavailable { COUNTERS_FALL_LOCAL, COUNTERS_FALL_DEFER, COUNTERS_FALL_ACCEPT, COUNTERS_FALL_MAX };
+static const char *const counters_store_names[] = {"redis", "local", NULL};
+static const char *const counters_unavailable_names[] = {"local", "defer", "accept", NULL};
 
 /* clang-format off */
 #define COUNTERS_ROWS(STRUCT)                                                                                               \
@@ -23,17 +30,32 @@ struct counters_settings {
 	{"redis", "password", CONF_STRING, offsetof(STRUCT, redis.password), "", 0, 0, NULL, false,                         \
 	 "The password of Redis (requirepass); empty: none is asked for."},                                                 \
 	{"redis", "timeout", CONF_DURATION, offsetof(STRUCT, redis.timeout_ms), "15ms", 1, 20, NULL, false,                 \
-	 "How long one question to Redis may take, at most 20ms: mail waits for it."}
+	 "How long one question to Redis may take, at most 20ms: mail waits for it."},                                      \
+	{"redis", "counters", CONF_ENUM, offsetof(STRUCT, redis.store), "redis", 0, 0, counters_store_names, false,         \
+	 "Where limits are counted: redis, or local for a single machine that runs no Redis."},                             \
+	{"redis", "unavailable", CONF_ENUM, offsetof(STRUCT, redis.unavailable), "local", 0, 0, counters_unavailable_names, \
+	 false,                                                                                                             \
+	 "While Redis is away: count on this host (local), each limit at limit / nodes * 1.2, defer mail under a limit, "   \
+	 "or accept it uncounted."},                                                                                        \
+	{"redis", "local", CONF_PATH, offsetof(STRUCT, redis.local), "/var/lib/waybill/counters.mdb", 0, 0, NULL, false,    \
+	 "The file that counts on this host; the daemons' account must be able to write it and its folder."},               \
+	{"redis", "nodes", CONF_INT, offsetof(STRUCT, redis.nodes), "1", 1, 1000, NULL, false,                              \
+	 "How many hosts share the limits: each one's part while Redis is away."}
 /* clang-format on */
 
 static inline struct counters_options counters_options_of(const struct counters_settings *settings)
 {
+	bool only_local = settings->store == COUNTERS_IN_LOCAL;
+	bool local = only_local || settings->unavailable == COUNTERS_FALL_LOCAL;
 	return (struct counters_options){
 		.socket = settings->socket,
 		.host = settings->host ? settings->host : "127.0.0.1",
 		.port = (int)settings->port,
 		.password = settings->password,
 		.timeout_ms = (int)settings->timeout_ms,
+		.local_path = local ? settings->local : NULL,
+		.only_local = only_local,
+		.nodes = (int)settings->nodes,
 	};
 }
 

@@ -13,6 +13,7 @@
 #include <hiredis/hiredis.h>
 
 #include "common/breaker.h"
+#include "common/counters_local.h"
 #include "common/counters_script.h"
 #include "common/log.h"
 #include "common/memory.h"
@@ -24,6 +25,8 @@
 struct counters {
 	char *socket, *host, *password;
 	int port, timeout_ms;
+	struct counters_local *local; /* NULL: none */
+	bool only_local;
 	pthread_mutex_t lock; /* guards what follows */
 	struct breaker breaker;
 	redisContext *idle[POOL_MAX];
@@ -50,6 +53,8 @@ struct counters *counters_new(const struct counters_options *options)
 	counters->password = copy_or_null(options->password);
 	counters->port = options->port;
 	counters->timeout_ms = options->timeout_ms;
+	counters->local = counters_local_of(options);
+	counters->only_local = options->only_local;
 	pthread_mutex_init(&counters->lock, NULL);
 	return counters;
 }
@@ -61,6 +66,7 @@ void counters_free(struct counters **counters)
 		return;
 	while (c->idle_count)
 		redisFree(c->idle[--c->idle_count]);
+	counters_local_free(&c->local);
 	pthread_mutex_destroy(&c->lock);
 	free(c->socket);
 	free(c->host);
@@ -255,13 +261,13 @@ static const char *read_result(const struct counters_request *request, const red
 	return counters_script_result(&expected, values, count, result);
 }
 
-void counters_charge(struct counters *counters, const struct counters_request *request, struct counters_result *result)
+static void charge_redis(struct counters *counters, const struct counters_request *request,
+			 struct counters_result *result)
 {
 	struct buffer call = {0};
 	counters_script_charge(request, &call);
 	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_CHARGE, buffer_view(&call));
 	buffer_free(&call);
-	*result = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
 	if (!reply)
 		return;
 	const char *why = read_result(request, reply, result);
@@ -270,7 +276,16 @@ void counters_charge(struct counters *counters, const struct counters_request *r
 	freeReplyObject(reply);
 }
 
-int counters_refund(struct counters *counters, struct text customer, struct text node, struct text queue_id)
+void counters_charge(struct counters *counters, const struct counters_request *request, struct counters_result *result)
+{
+	*result = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
+	if (!counters->only_local)
+		charge_redis(counters, request, result);
+	if (result->answer == COUNTERS_UNAVAILABLE && counters->local)
+		counters_local_charge(counters->local, request, result);
+}
+
+static int refund_redis(struct counters *counters, struct text customer, struct text node, struct text queue_id)
 {
 	struct buffer call = {0};
 	counters_script_refund(customer, node, queue_id, &call);
@@ -280,6 +295,15 @@ int counters_refund(struct counters *counters, struct text customer, struct text
 		return -1;
 	freeReplyObject(reply);
 	return 0;
+}
+
+/* Redis may have gone or come back since the charge: both are asked. */
+int counters_refund(struct counters *counters, struct text customer, struct text node, struct text queue_id)
+{
+	int status = counters->only_local ? -1 : refund_redis(counters, customer, node, queue_id);
+	if (counters->local && counters_local_refund(counters->local, customer, node, queue_id) == 0)
+		status = 0;
+	return status;
 }
 
 bool counters_healthy(struct counters *counters)

@@ -216,8 +216,7 @@ static int64_t quota_used(const struct limit_state *state, int64_t window_start)
 	return apart > -WINDOW_SLACK_S && apart < WINDOW_SLACK_S ? state->used : 0;
 }
 
-static int64_t limit_fill(const struct limit_spec *spec, const struct limit_state *state, int64_t now_us,
-			  int64_t window_start)
+int64_t limit_fill(const struct limit_spec *spec, const struct limit_state *state, int64_t now_us, int64_t window_start)
 {
 	return limit_is_quota(spec->period) ? quota_used(state, window_start) : backlog(spec, state, now_us);
 }
@@ -253,12 +252,11 @@ struct limit_usage limit_check(const struct limit_spec *spec, const struct limit
 	return limit_usage_of(spec, limit_fill(spec, state, now_us, window_start), cost, now_us, window_end);
 }
 
-void limit_charge(const struct limit_spec *spec, struct limit_state *state, int64_t cost, int64_t now_us,
+void limit_refill(const struct limit_spec *spec, struct limit_state *state, int64_t fill, int64_t now_us,
 		  int64_t window_start)
 {
 	if (!spec->amount)
 		return;
-	int64_t fill = limit_fill(spec, state, now_us, window_start) + limit_cost(spec, cost);
 	if (fill < 0)
 		fill = 0;
 	if (limit_is_quota(spec->period)) {
@@ -269,6 +267,13 @@ void limit_charge(const struct limit_spec *spec, struct limit_state *state, int6
 		state->amount = spec->amount;
 		state->period_us = limit_period_us(spec->period);
 	}
+}
+
+void limit_charge(const struct limit_spec *spec, struct limit_state *state, int64_t cost, int64_t now_us,
+		  int64_t window_start)
+{
+	int64_t fill = limit_fill(spec, state, now_us, window_start);
+	limit_refill(spec, state, fill + limit_cost(spec, cost), now_us, window_start);
 }
 
 /* The civil calendar by Hinnant's days-from-civil: years begin in March, so that the leap day is the last. */

@@ -97,6 +97,11 @@ void limit_charge(const struct limit_spec *spec, struct limit_state *state, int6
 int64_t limit_cost(const struct limit_spec *spec, int64_t units);
 int64_t limit_room(const struct limit_spec *spec); /* -1 for a limit of 0 */
 int64_t limit_period_us(enum limit_period period); /* 0 for quotas */
+/* How full STATE is, and STATE made as full as FILL (at least 0); a limit of 0 keeps no state. */
+int64_t limit_fill(const struct limit_spec *spec, const struct limit_state *state, int64_t now_us,
+		   int64_t window_start);
+void limit_refill(const struct limit_spec *spec, struct limit_state *state, int64_t fill, int64_t now_us,
+		  int64_t window_start);
 /* What a state filled to FILL means for UNITS more. */
 struct limit_usage limit_usage_of(const struct limit_spec *spec, int64_t fill, int64_t units, int64_t now_us,
 				  int64_t window_end);

@@ -23,7 +23,7 @@ static struct {
 	struct daemon_settings common;
 	struct counters_settings redis;
 	char *listen, *socket_group;
-	int socket_mode, unavailable;
+	int socket_mode;
 	int64_t max_connections, complete_ms, idle_ms;
 } conf;
 
@@ -46,9 +46,6 @@ static const struct conf_row rows[] = {
 	 "How long a request may take to arrive whole, and its answer to be taken."},
 	{"policyd", "idle_timeout", CONF_DURATION, offsetof(CONF, idle_ms), "310s", 1000, 86400000, NULL, false,
 	 "How long a connection may be silent; longer than Postfix's own 300 s."},
-	{"policyd", "redis_unavailable", CONF_ENUM, offsetof(CONF, unavailable), "defer", 0, 0,
-	 service_unavailable_names, true,
-	 "What becomes of mail under a limit while Redis is away: defer it, or accept it uncounted."},
 };
 
 static struct {
@@ -107,11 +104,6 @@ static void on_signal(evutil_socket_t fd, short what, void *context)
 	}
 }
 
-static void reloaded(void)
-{
-	service_set_unavailable(state.service, (enum service_unavailable)conf.unavailable);
-}
-
 static int64_t now_s(void)
 {
 	return time(NULL);
@@ -139,7 +131,7 @@ static int run(void)
 		.counters = counters,
 		.node = conf.common.node,
 		.now_s = now_s,
-		.unavailable = (enum service_unavailable)conf.unavailable,
+		.accept_uncounted = conf.redis.unavailable == COUNTERS_FALL_ACCEPT,
 	});
 	state.server = server_new(state.base, &(struct server_options){
 						      .fd = state.fd,
@@ -171,7 +163,6 @@ int main(int argc, char **argv)
 		.conf_size = sizeof conf,
 		.prepare = prepare,
 		.run = run,
-		.reloaded = reloaded,
 	};
 	return daemon_main(argc, argv, &program);
 }

@@ -9,7 +9,7 @@ enum reply_reason {
 	REPLY_ALLOWED,
 	REPLY_REPEATED,  /* charged before, allowed again */
 	REPLY_SHADOW,    /* allowed, though a shadow limit is used up */
-	REPLY_UNCOUNTED, /* allowed while the counters are away, by redis_unavailable = accept */
+	REPLY_UNCOUNTED, /* allowed while nothing counts, by [redis] unavailable = accept */
 	REPLY_NO_TLS,
 	REPLY_NO_LOGIN,
 	REPLY_LOGIN_UNKNOWN,

@@ -10,8 +10,6 @@
 #include "policyd/lookup.h"
 #include "policyd/service.h"
 
-const char *const service_unavailable_names[] = {"defer", "accept", NULL};
-
 struct ticket {
 	struct service *service;
 	struct request request;
@@ -48,11 +46,6 @@ void service_free(struct service **service)
 	buffer_free(&s->line);
 	free(s);
 	*service = NULL;
-}
-
-void service_set_unavailable(struct service *service, enum service_unavailable unavailable)
-{
-	service->options.unavailable = unavailable;
 }
 
 static struct ticket *ticket_new(struct service *service)
@@ -118,7 +111,7 @@ static void counted(void *context, const struct counters_result *result)
 	struct ticket *ticket = context;
 	struct service *service = ticket->service;
 	struct verdict verdict = decide_limits(&ticket->plan, result);
-	if (verdict.reason == REPLY_COUNTERS_AWAY && service->options.unavailable == SERVICE_ACCEPT)
+	if (verdict.reason == REPLY_COUNTERS_AWAY && service->options.accept_uncounted)
 		verdict.reason = REPLY_UNCOUNTED;
 	struct text action = conclude(service, &ticket->request, text_of(ticket->plan.customer), &verdict);
 	ticket_spare(ticket);

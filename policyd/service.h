@@ -9,10 +9,6 @@
 
 #include "policyd/request.h"
 
-/* What a login's limits come to while Redis is away. */
-enum service_unavailable { SERVICE_DEFER, SERVICE_ACCEPT, SERVICE_UNAVAILABLE_MAX };
-extern const char *const service_unavailable_names[]; /* NULL-terminated: for the configuration table */
-
 struct service;
 
 struct service_options {
@@ -20,7 +16,7 @@ struct service_options {
 	struct counters_async *counters;
 	const char *node;
 	int64_t (*now_s)(void); /* seconds since 1970: for expiry and calendar windows */
-	enum service_unavailable unavailable;
+	bool accept_uncounted;  /* while nothing counts: else such mail is deferred */
 };
 
 /* Called exactly once for each request, perhaps before service_ask() returns: ACTION is Postfix's answer, "action=…\n\n",
@@ -31,9 +27,6 @@ typedef void service_answer(void *context, struct text action);
 struct service *service_new(const struct service_options *options);
 /* No request may be open: free the counters first. */
 void service_free(struct service **service);
-/* After a reload. */
-void service_set_unavailable(struct service *service, enum service_unavailable unavailable);
-
 /* REQUEST's texts must stay until ANSWER is called, *REQUEST itself need not. */
 void service_ask(struct service *service, const struct request *request, service_answer *answer, void *context);
 

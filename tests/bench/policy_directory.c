@@ -36,7 +36,7 @@ static void put_customer(struct directory_writer *writer, long number, struct bu
 static void put_login(struct directory_writer *writer, long number, struct text rights, struct text limits,
 		      struct buffer *record)
 {
-	char name[48], customer[32];
+	char name[64], customer[32];
 	snprintf(name, sizeof name, "user%ld@c%ld.test", number, number / LOGINS_EACH);
 	snprintf(customer, sizeof customer, "c%ld", number / LOGINS_EACH);
 	struct directory_login login = {.name = text_of(name),

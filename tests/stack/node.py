@@ -21,9 +21,9 @@ DAEMONS = {
 }
 # The account they change to. Debian has it on every machine, and no file of the system belongs to it.
 ACCOUNT = "nobody"
-SANITIZER = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error: ")
+SANITIZER = re.compile(r"(Address|Leak|Thread|UndefinedBehavior)Sanitizer|runtime error: ")
 SANITIZER_OPTIONS = {
-    "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_stack_use_after_return=1:detect_leaks=0",
+    "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
     "TSAN_OPTIONS": "exitcode=99",
 }
@@ -73,7 +73,7 @@ class Node:
         seal_key, webhook_key = self.stack.home / "seal.key", self.stack.home / "webhook.key"
         return {
             "common": {"user": ACCOUNT, "node": self.name, "directory": self.state / "directory.mdb"},
-            "redis": {"socket": self.stack.redis.socket},
+            "redis": {"socket": self.stack.redis.socket, "local": self.state / "counters.mdb"},
             "policyd": {"listen": f"unix:{self.sockets}/policyd", "socket_group": "postfix"},
             "milter": {"listen": f"unix:{self.sockets}/milter", "socket_group": "postfix", "seal_key": seal_key},
             "bouncer": {"log": self.postfix.maillog, "postgres": postgres.conninfo("waybill_bouncer")},

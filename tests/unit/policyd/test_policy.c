@@ -54,7 +54,7 @@ static void ask(struct play *play)
 		.counters = world_counters(play->world),
 		.node = "mx1",
 		.now_s = world_now_s,
-		.unavailable = world_accepts_uncounted(play->world) ? SERVICE_ACCEPT : SERVICE_DEFER,
+		.accept_uncounted = world_accepts_uncounted(play->world),
 	});
 	service_ask(service, &request, take_answer, &play->answer);
 	service_free(&service);
