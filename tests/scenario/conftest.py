@@ -33,9 +33,9 @@ def bin_dir(pytestconfig):
     return pathlib.Path(pytestconfig.getoption("--bin-dir")).absolute()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(bin_dir):
-    """A running stack; a sanitizer's report in any daemon's log is an error at its end."""
+    """A running stack for the tests of one file; a sanitizer's report in any daemon's log is an error at its end."""
     running = Stack(bin_dir)
     try:
         with running:
