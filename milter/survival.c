@@ -41,26 +41,31 @@ static void found(struct survival *survival, enum survival_problem problem)
 
 static bool has_eight_bit(struct text t)
 {
-	unsigned char bits = 0;
-	for (size_t i = 0; i < t.len; i++)
+	uint64_t bits = 0, word;
+	size_t i = 0;
+	for (; i + sizeof word <= t.len; i += sizeof word) {
+		memcpy(&word, t.ptr + i, sizeof word);
+		bits |= word;
+	}
+	for (; i < t.len; i++)
 		bits |= (unsigned char)t.ptr[i];
-	return bits >= 0x80;
+	return (bits & 0x8080808080808080U) != 0;
 }
 
-/* Bytes of one line, its LF not included. */
-static void look_at(struct survival *survival, struct text part)
+/* Bytes of one line, its LF not included. RARE: there may be NUL or 8-bit bytes. */
+static void look_at(struct survival *survival, struct text part, bool rare)
 {
 	if (!part.len)
 		return;
 	if (survival->cr)
 		found(survival, SURVIVAL_BARE_CR);
-	survival->cr = part.ptr[part.len - 1] == '\r';
 	size_t first = text_find(part, '\r');
-	if (first != SIZE_MAX && first + 1 < part.len)
+	survival->cr = part.ptr[part.len - 1] == '\r';
+	if (first < part.len - 1)
 		found(survival, SURVIVAL_BARE_CR);
-	if (text_find(part, '\0') != SIZE_MAX)
+	if (rare && text_find(part, '\0') != SIZE_MAX)
 		found(survival, SURVIVAL_NUL);
-	if (has_eight_bit(part))
+	if (rare && has_eight_bit(part))
 		found(survival, SURVIVAL_EIGHT_BIT_BODY);
 	survival->length += part.len;
 	if (survival->length - survival->cr > SURVIVAL_MAX_LINE)
@@ -69,9 +74,10 @@ static void look_at(struct survival *survival, struct text part)
 
 void survival_add(struct survival *survival, struct text bytes)
 {
+	bool rare = has_eight_bit(bytes) || text_find(bytes, '\0') != SIZE_MAX;
 	while (bytes.len) {
 		size_t end = text_find(bytes, '\n');
-		look_at(survival, text_head(bytes, end));
+		look_at(survival, text_head(bytes, end), rare);
 		if (end == SIZE_MAX)
 			return;
 		if (!survival->cr)
