@@ -12,12 +12,13 @@ command_run cmd_customer_add, cmd_customer_list, cmd_customer_show, cmd_customer
 	cmd_customer_resume, cmd_customer_remove;
 command_run cmd_login_add, cmd_login_list, cmd_login_show, cmd_login_set, cmd_login_rotate, cmd_login_disable,
 	cmd_login_enable, cmd_login_remove, cmd_login_allow, cmd_login_deny, cmd_login_forget;
-command_run cmd_domain_add, cmd_domain_list, cmd_domain_show, cmd_domain_remove, cmd_domain_records, cmd_domain_rotate;
+command_run cmd_domain_add, cmd_domain_list, cmd_domain_show, cmd_domain_remove, cmd_domain_records, cmd_domain_rotate,
+	cmd_domain_check;
 command_run cmd_limit_set, cmd_limit_list, cmd_limit_remove;
 command_run cmd_suppress_add, cmd_suppress_list, cmd_suppress_remove, cmd_suppress_import, cmd_suppress_export;
 command_run cmd_endpoint_add, cmd_endpoint_list, cmd_endpoint_show, cmd_endpoint_set, cmd_endpoint_pause,
-	cmd_endpoint_resume, cmd_endpoint_remove, cmd_endpoint_rotate_secret, cmd_endpoint_test, cmd_endpoint_replay,
-	cmd_endpoint_log;
+	cmd_endpoint_resume, cmd_endpoint_remove, cmd_endpoint_rotate_secret, cmd_endpoint_public_key,
+	cmd_endpoint_test, cmd_endpoint_replay, cmd_endpoint_log;
 command_run cmd_can;
 command_run cmd_directory_follow, cmd_directory_status, cmd_directory_verify;
 command_run cmd_db_migrate, cmd_db_status;

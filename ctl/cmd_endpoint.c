@@ -9,6 +9,7 @@
 #include "common/encode.h"
 #include "common/guard.h"
 #include "common/seal.h"
+#include "common/webhook_key.h"
 #include "ctl/check.h"
 #include "ctl/cmd.h"
 #include "ctl/cmd_internal.h"
@@ -47,6 +48,7 @@ static const char *const event_types[] = {
 	"domain.dns_broken",
 };
 
+static const char *const yes_no[] = {"yes", "no"};
 static const char *const format_names[] = {"waybill", "sendgrid", "mailgun", "postmark", "ses"};
 
 static void random_text(const char *prefix, size_t bytes, void (*encode)(struct text, struct buffer *),
@@ -88,13 +90,14 @@ static int insert(struct ctl *ctl, const char *id, struct text secret)
 	buffer_format(&events, "{%s}", types ? types : "");
 	int status = seal_endpoint(ctl, operand(ctl, 0), id, secret, &sealed);
 	if (!status)
-		status = database_query(
-			ctl,
-			"INSERT INTO waybill.endpoints (customer, endpoint, url, format, events, sealed_secret) "
-			"VALUES ($1, $2, $3, coalesce($4, 'waybill'), $5::text[], $6::bytea)",
-			PARAMS(operand(ctl, 0), id, operand(ctl, 1), option(ctl, "format"), buffer_string(&events),
-			       buffer_string(&sealed)),
-			NULL);
+		status = database_query(ctl,
+					"INSERT INTO waybill.endpoints (customer, endpoint, url, format, events, "
+					"sealed_secret, v1a) "
+					"VALUES ($1, $2, $3, coalesce($4, 'waybill'), $5::text[], $6::bytea, "
+					"coalesce($7::boolean, false))",
+					PARAMS(operand(ctl, 0), id, operand(ctl, 1), option(ctl, "format"),
+					       buffer_string(&events), buffer_string(&sealed), option(ctl, "v1a")),
+					NULL);
 	buffer_free(&sealed);
 	buffer_free(&events);
 	return status;
@@ -135,6 +138,8 @@ static int check_words(struct ctl *ctl, const char *url)
 		format ? check_choice("format", format, format_names, sizeof(format_names) / sizeof(*format_names)) : 0;
 	if (!status && events)
 		status = check_events(events);
+	if (!status && option(ctl, "v1a"))
+		status = check_choice("v1a", option(ctl, "v1a"), yes_no, sizeof(yes_no) / sizeof(*yes_no));
 	if (!status && url)
 		status = check_url(url);
 	return status;
@@ -199,7 +204,8 @@ int cmd_endpoint_show(struct ctl *ctl)
 		return status;
 	return database_print(
 		ctl, OUTPUT_RECORD, NULL,
-		"SELECT e.customer, e.endpoint, e.url, e.format, e.events, e.status, e.status_reason, e.failures, "
+		"SELECT e.customer, e.endpoint, e.url, e.format, e.events, e.v1a, e.status, "
+		"e.status_reason, e.failures, "
 		"e.failing_since, e.retry_at, e.previous_until AS old_secret_until, e.created_at, "
 		"(SELECT count(*) FROM waybill.deliveries d WHERE d.customer = e.customer AND d.endpoint = e.endpoint "
 		"AND d.state = 'due') AS due, "
@@ -221,9 +227,10 @@ int cmd_endpoint_set(struct ctl *ctl)
 	buffer_format(&events, "{%s}", types ? types : "");
 	status = change(ctl,
 			"UPDATE waybill.endpoints SET url = coalesce($2, url), format = coalesce($3, format), "
-			"events = coalesce($4::text[], events) WHERE endpoint = $1 RETURNING 1",
+			"events = coalesce($4::text[], events), v1a = coalesce($5::boolean, v1a) WHERE "
+			"endpoint = $1 RETURNING 1",
 			PARAMS(operand(ctl, 0), option(ctl, "url"), option(ctl, "format"),
-			       types ? buffer_string(&events) : NULL));
+			       types ? buffer_string(&events) : NULL, option(ctl, "v1a")));
 	buffer_free(&events);
 	return status;
 }
@@ -299,6 +306,70 @@ int cmd_endpoint_rotate_secret(struct ctl *ctl)
 	seal_wipe(&secret);
 	buffer_free(&sealed);
 	free(customer);
+	return status;
+}
+
+/* The bytes of the endpoint's secret, appended to KEY, which the caller wipes. 0, or the exit status. */
+static int open_secret(struct ctl *ctl, struct text sealed_hex, const char *customer, struct buffer *key)
+{
+	char *error = NULL;
+	struct buffer bound = {0}, sealed = {0}, secret = {0};
+	struct seal *seal = seal_open(ctl->settings.webhook_key, &error);
+	const char *why = seal ? pg_bytea(sealed_hex, &sealed) : error;
+	buffer_format(&bound, "%s %s", customer, operand(ctl, 0));
+	if (!why)
+		why = seal_unseal(seal, buffer_view(&sealed), buffer_view(&bound), &secret);
+	if (!why)
+		why = encode_base64_decode(text_from(buffer_view(&secret), sizeof("whsec_") - 1), key);
+	int status = why ? complain(EX_CONFIG, "run this as the account that may read the key",
+				    "the secret cannot be opened: %s", why)
+			 : 0;
+	free(error);
+	seal_close(&seal);
+	seal_wipe(&secret);
+	buffer_free(&bound);
+	buffer_free(&sealed);
+	return status;
+}
+
+static void public_text(enum webhook_key_kind kind, struct text secret, const char *prefix, struct buffer *out)
+{
+	struct buffer raw = {0};
+	struct webhook_key *key = webhook_key_derive(kind, secret);
+	webhook_key_public(key, &raw);
+	buffer_text(out, text_of(prefix));
+	encode_base64(buffer_view(&raw), out);
+	webhook_key_free(&key);
+	buffer_free(&raw);
+}
+
+static void show_public_keys(struct ctl *ctl, struct text secret)
+{
+	struct buffer ed25519 = {0}, p256 = {0};
+	public_text(WEBHOOK_KEY_ED25519, secret, "whpk_", &ed25519);
+	public_text(WEBHOOK_KEY_P256, secret, "", &p256);
+	struct output *output = output_new(OUTPUT_RECORD, ctl->json);
+	output_row(output, json_pack("{s:s, s:s, s:s}", "endpoint", operand(ctl, 0), "v1a", buffer_string(&ed25519),
+				     "sendgrid", buffer_string(&p256)));
+	output_end(&output, NULL);
+	buffer_free(&ed25519);
+	buffer_free(&p256);
+}
+
+int cmd_endpoint_public_key(struct ctl *ctl)
+{
+	struct buffer secret = {0};
+	struct pg_result *result;
+	int status = database_query(ctl, "SELECT customer, sealed_secret FROM waybill.endpoints WHERE endpoint = $1",
+				    PARAMS(operand(ctl, 0)), &result);
+	if (status)
+		return status;
+	status = pg_rows(result) ? open_secret(ctl, pg_field(result, 0, 1), pg_string(result, 0, 0), &secret)
+				 : endpoint_missing(operand(ctl, 0));
+	if (!status)
+		show_public_keys(ctl, buffer_view(&secret));
+	seal_wipe(&secret);
+	pg_result_free(&result);
 	return status;
 }
 

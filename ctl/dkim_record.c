@@ -43,6 +43,56 @@ void dkim_record_text(enum directory_key_algorithm algorithm, struct text public
 	encode_base64(public_key, out);
 }
 
+const char *const dkim_shown_texts[DKIM_SHOWN_MAX] = {
+	[DKIM_SHOWN] = "this key",
+	[DKIM_MISSING] = "no record",
+	[DKIM_OTHER] = "another key",
+	[DKIM_REVOKED] = "a revoked key (empty p=)",
+	[DKIM_MALFORMED] = "a record that is no DKIM key",
+	[DKIM_SEVERAL] = "several records",
+};
+
+bool dkim_tag(struct text list, struct text tag, struct text *value)
+{
+	struct text piece;
+	while (list.ptr && text_take(&list, ';', &piece)) {
+		size_t equals = text_find(piece, '=');
+		if (equals == SIZE_MAX || !text_equal(text_trim(text_head(piece, equals)), tag))
+			continue;
+		*value = text_trim(text_from(piece, equals + 1));
+		return true;
+	}
+	return false;
+}
+
+/* RFC 6376 section 3.6.1: v= must be DKIM1 when it is there, k= is rsa unless it says otherwise, h= lists hashes. */
+static bool fits(struct text record, enum directory_key_algorithm algorithm)
+{
+	struct text value;
+	if (dkim_tag(record, TEXT("h"), &value) && !text_search_fold(value, TEXT("sha256")))
+		return false;
+	struct text kind = dkim_tag(record, TEXT("k"), &value) ? value : TEXT("rsa");
+	return text_equal(kind, algorithm == DIRECTORY_ED25519_SHA256 ? TEXT("ed25519") : TEXT("rsa"));
+}
+
+enum dkim_shown dkim_record_compare(struct text record, enum directory_key_algorithm algorithm, struct text public_key)
+{
+	struct buffer shown = {0};
+	struct text value;
+	if (dkim_tag(record, TEXT("v"), &value) && !text_equal(value, TEXT("DKIM1")))
+		return DKIM_MALFORMED;
+	if (!dkim_tag(record, TEXT("p"), &value))
+		return DKIM_MALFORMED;
+	if (!value.len)
+		return DKIM_REVOKED;
+	bool readable = !encode_base64_decode(value, &shown);
+	bool same = readable && text_equal(buffer_view(&shown), public_key);
+	buffer_free(&shown);
+	if (!readable)
+		return DKIM_MALFORMED;
+	return same && fits(record, algorithm) ? DKIM_SHOWN : DKIM_OTHER;
+}
+
 bool dkim_string_next(struct text *value, struct text *string)
 {
 	*string = text_head(*value, TXT_STRING_MAX);

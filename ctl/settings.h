@@ -13,6 +13,14 @@ struct settings {
 	char *postgres;    /* as an admin */
 	char *seal_key;    /* for DKIM private keys */
 	char *webhook_key; /* for webhook secrets */
+	char *resolver;    /* "ADDRESS:PORT,…"; NULL: the system's */
+	int64_t dns_timeout_ms, dns_port;
+	int64_t rotate_after_ms, queue_lifetime_ms;
+	char *cname_zone;  /* where the slots of mode cname lie */
+	char *egress;      /* addresses that mail leaves from, comma-separated */
+	char *return_path; /* host of the envelope sender that the relay sets; NULL: the customers' own */
+	char *spf_include; /* what customers include in their SPF record */
+	char *spf_check;   /* the helper; NULL: beside this program */
 	/* [directory]: the follower */
 	char *follow_postgres;
 	char *follow_group;
