@@ -224,6 +224,9 @@ static bool wait_for_work(struct clerk *clerk)
 	int64_t left = clerk->away ? AWAY_WAIT_MS : clerk->lease_at_ms - now_ms();
 	struct pollfd fds[] = {{.fd = clerk->to_clerk, .events = POLLIN},
 			       {.fd = outbox_socket(clerk->outbox), .events = POLLIN}};
+	/* One may have come along with the answer to a statement: then the socket stays silent. */
+	if (outbox_notified(clerk->outbox))
+		return true;
 	if (clerk->away)
 		fds[0].fd = -1; /* finished deliveries cannot be recorded now */
 	else if (has_work(clerk))
@@ -234,7 +237,7 @@ static bool wait_for_work(struct clerk *clerk)
 		fds[0].revents = 0;
 		poll(fds + 1, 1, LINGER_MS);
 	}
-	bool notified = fds[1].revents && outbox_notified(clerk->outbox);
+	bool notified = outbox_notified(clerk->outbox);
 	return notified || now_ms() >= clerk->lease_at_ms;
 }
 

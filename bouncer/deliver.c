@@ -10,8 +10,8 @@
 #include "common/log.h"
 #include "common/memory.h"
 
+#include "bouncer/envelope.h"
 #include "bouncer/post.h"
-#include "bouncer/signature.h"
 
 struct deliver {
 	struct deliver_settings settings;
@@ -87,28 +87,20 @@ static void on_answer(void *cookie, void *user, const struct post_answer *answer
 	pump(deliver);
 }
 
-/* The headers of Standard Webhooks 1.0. The signature is made for each attempt: its time is the attempt's. */
+/* Signed for each attempt: the time in the signature is the attempt's. */
 static void post(struct deliver *deliver, struct delivery *d)
 {
-	struct buffer id = {0}, time = {0}, signature = {0}, line = {0};
-	int64_t now = seconds(CLOCK_REALTIME);
-	for (size_t i = 0; i < d->endpoint->key_count; i++)
-		signature_add(buffer_view(&d->endpoint->keys[i]), text_of(d->event_id), now, buffer_view(&d->body),
-			      &signature);
-	buffer_format(&id, "webhook-id: %s", d->event_id);
-	buffer_format(&time, "webhook-timestamp: %lld", (long long)now);
-	buffer_format(&line, "webhook-signature: %s", buffer_string(&signature));
-	const char *headers[] = {"Content-Type: application/json", buffer_string(&id), buffer_string(&time),
-				 buffer_string(&line)};
+	struct envelope envelope;
+	const char *headers[ENVELOPE_HEADERS_MAX];
+	envelope_headers(d, seconds(CLOCK_REALTIME), &envelope);
+	for (size_t i = 0; i < envelope.count; i++)
+		headers[i] = buffer_string(&envelope.lines[i]);
 	post_start(deliver->post, &(struct post_request){.url = d->endpoint->url,
 							 .headers = headers,
-							 .header_count = sizeof(headers) / sizeof(headers[0]),
+							 .header_count = envelope.count,
 							 .body = buffer_view(&d->body),
 							 .user = d});
-	buffer_free(&id);
-	buffer_free(&time);
-	buffer_free(&signature);
-	buffer_free(&line);
+	envelope_free(&envelope);
 }
 
 static void start(struct deliver *deliver, struct delivery *d)

@@ -15,6 +15,7 @@ struct endpoint {
 	enum format format;
 	struct buffer keys[2]; /* that sign: one, or two while a secret rotates */
 	size_t key_count;
+	bool asymmetric; /* signs with Ed25519 (v1a) as well */
 };
 
 struct endpoint *endpoint_new(void);

@@ -4,12 +4,17 @@
 /* An event as the body of a webhook, in the endpoint's format. A core.
  *
  * A body is a function of the event's row, which never changes, so a body never changes between attempts and nobody has
- * to store it. */
+ * to store it. The formats of other providers let a customer move here by changing a URL: their names for things, their
+ * types of values, what a receiver written for them reads. What they have no word for keeps our type's name. */
 
 #include "bouncer/event_row.h"
 
 enum format {
-	FORMAT_WAYBILL, /* the native one: Standard Webhooks 1.0 around the event */
+	FORMAT_WAYBILL,  /* the native one: Standard Webhooks 1.0 around the event */
+	FORMAT_SENDGRID, /* Twilio SendGrid's Event Webhook: an array of one event */
+	FORMAT_MAILGUN,  /* Mailgun's event-data; envelope.h puts the signature beside it */
+	FORMAT_POSTMARK, /* Postmark's Delivery, Bounce, SpamComplaint and SubscriptionChange webhooks */
+	FORMAT_SES,      /* Amazon SES's event publishing: the inner JSON, without the SNS envelope */
 	FORMAT_MAX
 };
 

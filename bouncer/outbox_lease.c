@@ -6,6 +6,7 @@
 #include "common/memory.h"
 #include "common/seal.h"
 
+#include "bouncer/envelope.h"
 #include "bouncer/json.h"
 #include "bouncer/outbox_internal.h"
 #include "bouncer/signature.h"
@@ -97,7 +98,7 @@ static void endpoints_named(const struct pg_result *rows, struct buffer *out)
 }
 
 static const char endpoints_sql[] = "SELECT customer, endpoint, url, format, sealed_secret,"
-				    " CASE WHEN previous_until > now() THEN sealed_previous END"
+				    " CASE WHEN previous_until > now() THEN sealed_previous END, v1a"
 				    " FROM json_to_recordset($1::json) AS w(customer text, endpoint text) JOIN "
 				    "waybill.endpoints USING (customer, endpoint)"
 				    " ORDER BY customer, endpoint";
@@ -107,7 +108,8 @@ enum endpoint_column {
 	ENDPOINT_URL,
 	ENDPOINT_FORMAT,
 	ENDPOINT_SECRET,
-	ENDPOINT_PREVIOUS
+	ENDPOINT_PREVIOUS,
+	ENDPOINT_ASYMMETRIC
 };
 
 /* Opens a sealed secret and adds its key; NULL or why not. */
@@ -135,6 +137,7 @@ static const char *endpoint_fill(const struct outbox *outbox, const struct pg_re
 	endpoint->id = text_copy(pg_field(rows, row, ENDPOINT_ID));
 	endpoint->url = text_copy(pg_field(rows, row, ENDPOINT_URL));
 	endpoint->format = format_of(pg_field(rows, row, ENDPOINT_FORMAT));
+	endpoint->asymmetric = pg_bool(rows, row, ENDPOINT_ASYMMETRIC);
 	if (endpoint->format == FORMAT_MAX)
 		return "this waybill-webhookd does not know the endpoint's format";
 	const char *why = add_key(outbox, pg_field(rows, row, ENDPOINT_SECRET), endpoint);
@@ -195,7 +198,7 @@ static struct delivery *make_delivery(const struct outbox *outbox, const struct 
 		d->state = DELIVERY_UNSENDABLE;
 		d->error = text_copy(text_of(reason));
 	} else {
-		format_body(endpoint->format, &event, &d->body);
+		envelope_body(endpoint, &event, &d->body);
 	}
 	return d;
 }

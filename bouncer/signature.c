@@ -4,6 +4,7 @@
 
 #include "common/digest.h"
 #include "common/encode.h"
+#include "common/webhook_key.h"
 
 #define PREFIX TEXT("whsec_")
 
@@ -30,18 +31,39 @@ void signature_secret_new(struct buffer *out)
 	explicit_bzero(key, sizeof(key));
 }
 
-void signature_add(struct text key, struct text id, int64_t timestamp, struct text body, struct buffer *out)
+static void begin(const char *version, struct buffer *out)
 {
-	struct buffer signed_content = {0};
-	buffer_text(&signed_content, id);
-	buffer_format(&signed_content, ".%lld.", (long long)timestamp);
-	buffer_text(&signed_content, body);
-
-	unsigned char mac[32];
-	digest_hmac_sha256(key, buffer_view(&signed_content), mac);
 	if (out->len)
 		buffer_char(out, ' ');
-	buffer_text(out, TEXT("v1,"));
+	buffer_format(out, "%s,", version);
+}
+
+static struct buffer signed_content(struct text id, int64_t timestamp, struct text body)
+{
+	struct buffer content = {0};
+	buffer_text(&content, id);
+	buffer_format(&content, ".%lld.", (long long)timestamp);
+	buffer_text(&content, body);
+	return content;
+}
+
+void signature_add(struct text key, struct text id, int64_t timestamp, struct text body, struct buffer *out)
+{
+	unsigned char mac[32];
+	struct buffer content = signed_content(id, timestamp, body);
+	digest_hmac_sha256(key, buffer_view(&content), mac);
+	begin("v1", out);
 	encode_base64(text_at(mac, sizeof(mac)), out);
-	buffer_free(&signed_content);
+	buffer_free(&content);
+}
+
+void signature_add_v1a(const struct webhook_key *key, struct text id, int64_t timestamp, struct text body,
+		       struct buffer *out)
+{
+	struct buffer content = signed_content(id, timestamp, body), signature = {0};
+	webhook_key_sign(key, buffer_view(&content), &signature);
+	begin("v1a", out);
+	encode_base64(buffer_view(&signature), out);
+	buffer_free(&content);
+	buffer_free(&signature);
 }

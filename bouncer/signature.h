@@ -18,4 +18,10 @@ void signature_secret_new(struct buffer *out);
  * one call for each of several secrets makes the value of webhook-signature. TIMESTAMP is in seconds since 1970. */
 void signature_add(struct text key, struct text id, int64_t timestamp, struct text body, struct buffer *out);
 
+struct webhook_key;
+
+/* The same with an Ed25519 key pair: "v1a," and base64 of its signature. */
+void signature_add_v1a(const struct webhook_key *key, struct text id, int64_t timestamp, struct text body,
+		       struct buffer *out);
+
 #endif

@@ -15,8 +15,8 @@
 #define GUARD_URL_MAX   2048
 
 struct guard_policy {
-	bool allow_http;                 /* plain http as well */
-	uint16_t ports[GUARD_PORTS_MAX]; /* that may be connected */
+	bool allow_http;                       /* plain http as well */
+	uint16_t ports[GUARD_PORTS_MAX];       /* that may be connected */
 	size_t port_count;                     /* 0: any */
 	struct network allow[GUARD_ALLOW_MAX]; /* exceptions from the deny table: the installation's own networks */
 	size_t allow_count;

@@ -9,6 +9,7 @@ CREATE TABLE waybill.endpoints (
 	sealed_secret    bytea NOT NULL,                -- common/seal.h under the webhook key; data "customer endpoint"
 	sealed_previous  bytea,                         -- signs as well until previous_until
 	previous_until   timestamptz,
+	v1a              boolean NOT NULL DEFAULT false, -- signs with Ed25519 (v1a) as well
 	status           text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'paused', 'disabled')),
 	status_reason    text NOT NULL DEFAULT '',
 	failures         integer NOT NULL DEFAULT 0,    -- attempts failed in a row
