@@ -123,10 +123,14 @@ static void manual_text(FILE *out, const char *text)
 	if (*text == '.' || *text == '\'')
 		fputs("\\&", out);
 	for (char before = '\0'; *text; before = *text++) {
-		if (*text == '\\')
+		if (*text == '\\') {
 			fputs("\\e", out);
-		else
+		} else if (text_starts(text_of(text), TEXT("…"))) {
+			fputs("...", out);
+			text += sizeof("…") - 2;
+		} else {
 			fputc(*text == ' ' && before == '.' ? '\n' : *text, out);
+		}
 	}
 }
 
@@ -136,8 +140,8 @@ static void manual_operands(FILE *out, const char *operands)
 	while (rest.len && text_take(&rest, ' ', &word)) {
 		bool optional = text_starts(word, TEXT("["));
 		size_t dots = text_search(word, TEXT("…"));
-		struct text name =
-			text_head(text_from(word, optional), dots == SIZE_MAX ? word.len - 2 * optional : dots);
+		size_t end = dots == SIZE_MAX ? word.len - optional : dots;
+		struct text name = text_from(text_head(word, end), optional);
 		fprintf(out, " %sAr %.*s%s", optional ? "Op " : "", TEXT_ARG(name), dots == SIZE_MAX ? "" : " ...");
 	}
 }
@@ -155,8 +159,10 @@ static void manual_command(FILE *out, const struct command *command)
 	for (size_t i = 0; i < COMMAND_MAX_OPTIONS && command->options[i].name; i++) {
 		const struct command_option *row = &command->options[i];
 		fprintf(out, ".It Fl -%s", row->name);
-		if (row->value)
-			fprintf(out, " Ar %s", row->value);
+		if (row->value) {
+			fputs(" Ar ", out);
+			manual_text(out, row->value);
+		}
 		fputc('\n', out);
 		manual_text(out, row->help);
 		fputc('\n', out);

@@ -224,7 +224,8 @@ static const char *take_customer(struct world *w, char **words, int count)
 		} else if (strcmp(words[i], "until") == 0 && i + 1 < count) {
 			c->until_s = time_of(words[++i]);
 		} else if (strcmp(words[i], "offset") == 0 && i + 1 < count) {
-			directory_offset_add(&c->offsets, (struct directory_offset){.offset = atoi(words[++i])});
+			directory_offset_add(&c->offsets, (struct directory_offset){
+								  .offset = (int32_t)strtol(words[++i], NULL, 10)});
 		} else {
 			return "after a customer's name: suspended WHY, until TIME, offset SECONDS";
 		}
