@@ -17,7 +17,7 @@ target_link_libraries(program core)
 END
 echo 'int answer(void); int main(void) { return answer(); }' >"$scratch/main.c"
 
-build() { cmake -S "$scratch" -B "$scratch/build" >/dev/null && cmake --build "$scratch/build" >"$scratch/log" 2>&1; }
+build() { cmake -G Ninja -S "$scratch" -B "$scratch/build" >/dev/null && cmake --build "$scratch/build" >"$scratch/log" 2>&1; }
 
 printf '#include <sys/socket.h>\nint answer(void);\nint answer(void)\n{\n\treturn socket(AF_INET, SOCK_STREAM, 0);\n}\n' >"$scratch/core.c"
 if build; then
