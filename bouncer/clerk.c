@@ -21,6 +21,9 @@
 /* Finished deliveries wait this long for company before they are recorded. */
 #define LINGER_MS 3
 
+/* How often old rows are looked for; while there are more, with every poll. */
+#define PRUNE_EVERY_MS (10 * 60 * 1000)
+
 /* Between tries while Postgres is away. */
 #define AWAY_WAIT_MS 1000
 
@@ -40,6 +43,7 @@ struct clerk {
 	size_t last_lease;   /* rows of the last lease */
 	size_t since_lease;  /* recorded since then */
 	int64_t lease_at_ms; /* the next one by the clock */
+	int64_t prune_at_ms;
 };
 
 static int64_t now_ms(void)
@@ -202,6 +206,19 @@ static void give_back(struct clerk *clerk)
 	delivery_list_free(&batch); /* if that failed, the leases end by themselves */
 }
 
+static void prune(struct clerk *clerk)
+{
+	size_t count;
+	if (note(clerk, outbox_prune(clerk->outbox, clerk->settings.keep_ms, &count), "forgetting old attempts"))
+		clerk->prune_at_ms = now_ms() + (count ? clerk->settings.poll_ms : PRUNE_EVERY_MS);
+}
+
+static void log_disabled(const char *customer, const char *endpoint, const char *reason)
+{
+	log_warning("customer=%s, endpoint=%s: disabled: %s; what it is owed waits: waybill endpoint resume %s",
+		    customer, endpoint, reason, endpoint);
+}
+
 static bool is_ending(struct clerk *clerk)
 {
 	pthread_mutex_lock(&clerk->lock);
@@ -264,6 +281,8 @@ static void *clerk_run(void *cookie)
 		give_back(clerk);
 		if (due || wants_more(clerk))
 			lease(clerk);
+		if (due && !clerk->away && now_ms() >= clerk->prune_at_ms)
+			prune(clerk);
 	}
 	if (record(clerk))
 		give_back(clerk);
@@ -274,7 +293,9 @@ struct clerk *clerk_new(const struct clerk_settings *settings)
 {
 	struct clerk *clerk = memory_zero(1, sizeof(*clerk));
 	clerk->settings = *settings;
-	clerk->outbox = outbox_new(&settings->outbox);
+	clerk->settings.outbox.disabled = log_disabled;
+	clerk->outbox = outbox_new(&clerk->settings.outbox);
+	clerk->prune_at_ms = now_ms();
 	clerk->lanes = lanes_new(settings->concurrency, settings->endpoint_concurrency,
 				 (size_t)settings->outbox.breaker_failures);
 	clerk->to_clerk = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

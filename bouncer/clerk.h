@@ -16,6 +16,7 @@ struct clerk_settings {
 	struct outbox_settings outbox;
 	size_t concurrency, endpoint_concurrency; /* POSTs under way: in all, to one endpoint */
 	int64_t poll_ms;
+	int64_t keep_ms; /* attempts and deliveries; older ones are forgotten */
 };
 
 /* Starts the thread. */

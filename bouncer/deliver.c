@@ -45,10 +45,6 @@ static void log_attempt(const struct delivery *d)
 		log_info("%s: customer=%s, endpoint=%s, attempt=%d, delay=%.3f, status=%s (%s%.0d), next=%llds",
 			 d->event_id, d->endpoint->customer, d->endpoint->id, d->attempt, (double)d->duration_ms / 1000,
 			 d->outcome, d->error ? d->error : "", d->status, (long long)d->wait_ms / 1000);
-	if (d->gone)
-		log_warning("customer=%s, endpoint=%s: disabled, it answered 410 Gone; waybill endpoint resume %s "
-			    "takes it up",
-			    d->endpoint->customer, d->endpoint->id, d->endpoint->id);
 }
 
 static void finish(struct deliver *deliver, struct delivery *d)

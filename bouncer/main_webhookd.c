@@ -18,7 +18,7 @@ struct settings {
 	char *postgres, *webhook_key, *ports, *allow_networks, *ca_file;
 	bool allow_http;
 	int64_t concurrency, endpoint_concurrency, endpoint_held, connect_ms, timeout_ms, lease_ms, poll_ms;
-	int64_t breaker_failures;
+	int64_t breaker_failures, keep_ms;
 };
 
 #define SECONDS 1000LL
@@ -52,6 +52,9 @@ static const struct conf_row rows[] = {
 	 NULL, false, "How long deliveries are reserved; after a crash they are posted again that much later."},
 	{"webhookd", "poll", CONF_DURATION, offsetof(struct settings, poll_ms), "1s", 100, 60 * SECONDS, NULL, false,
 	 "How often the database is asked when no notification comes."},
+	{"webhookd", "keep", CONF_DURATION, offsetof(struct settings, keep_ms), "30d", 3600 * SECONDS,
+	 365 * 86400 * SECONDS, NULL, false,
+	 "How long attempts and deliveries are kept, for waybill endpoint log and replay."},
 	{"webhookd", "breaker_failures", CONF_INT, offsetof(struct settings, breaker_failures), "5", 1, 1000, NULL,
 	 false, "After so many failures in a row an endpoint is only probed, until a POST succeeds."},
 };
@@ -131,6 +134,7 @@ static struct clerk_settings clerk_settings(void)
 		.concurrency = (size_t)settings.concurrency,
 		.endpoint_concurrency = (size_t)settings.endpoint_concurrency,
 		.poll_ms = settings.poll_ms,
+		.keep_ms = settings.keep_ms,
 	};
 }
 

@@ -72,6 +72,7 @@ static const char record_sql[] =
 	" UPDATE waybill.endpoints e SET"
 	"   failures = CASE WHEN h.ok THEN 0 ELSE e.failures + h.failed END,"
 	"   failing_since = CASE WHEN NOT h.ok THEN coalesce(e.failing_since, now()) END,"
+	"   notices = CASE WHEN h.ok THEN 0 ELSE e.notices END,"
 	"   retry_at = CASE WHEN h.pause_ms > 0 THEN now() + h.pause_ms * interval '1 ms'"
 	"     WHEN NOT h.ok AND e.failures + h.failed >= $2::int"
 	"     THEN now() + least(600, 30 * 2 ^ least(10, (e.failures + h.failed - $2::int) / greatest(1, $2::int)))"
@@ -79,7 +80,8 @@ static const char record_sql[] =
 	"   status = CASE WHEN h.gone THEN 'disabled' ELSE e.status END,"
 	"   status_reason = CASE WHEN h.gone THEN 'it answered 410 Gone' ELSE e.status_reason END"
 	"  FROM h WHERE e.customer = h.customer AND e.endpoint = h.endpoint"
-	"   AND (e.failures > 0 OR e.retry_at IS NOT NULL OR h.failed > 0)";
+	"   AND (e.failures > 0 OR e.retry_at IS NOT NULL OR h.failed > 0)"
+	" RETURNING e.customer, e.endpoint, e.status, e.status_reason";
 
 static void add_name(struct json *json, const struct delivery *d)
 {
@@ -110,6 +112,18 @@ static void add_record(struct json *json, const struct delivery *d)
 	json_close(json, '}');
 }
 
+enum record_column { RECORD_CUSTOMER, RECORD_ENDPOINT, RECORD_STATUS, RECORD_REASON };
+
+/* Only active endpoints are posted to, so each is told once. */
+static void tell_disabled(const struct outbox *outbox, const struct pg_result *changed)
+{
+	for (size_t i = 0; i < pg_rows(changed); i++)
+		if (text_equal(pg_field(changed, i, RECORD_STATUS), TEXT("disabled")))
+			outbox->settings.disabled(pg_string(changed, i, RECORD_CUSTOMER),
+						  pg_string(changed, i, RECORD_ENDPOINT),
+						  pg_string(changed, i, RECORD_REASON));
+}
+
 enum pg_status outbox_record(struct outbox *outbox, const struct delivery_list *done)
 {
 	struct buffer rows = {0};
@@ -122,8 +136,12 @@ enum pg_status outbox_record(struct outbox *outbox, const struct delivery_list *
 	char failures[24];
 	snprintf(failures, sizeof(failures), "%d", outbox->settings.breaker_failures);
 	const char *params[] = {buffer_string(&rows), failures};
-	enum pg_status status = pg_query(outbox->pg, record_sql, params, 2, NULL);
+	struct pg_result *changed;
+	enum pg_status status = pg_query(outbox->pg, record_sql, params, 2, &changed);
 	buffer_free(&rows);
+	if (status == PG_OK)
+		tell_disabled(outbox, changed);
+	pg_result_free(&changed);
 	return status;
 }
 
@@ -148,5 +166,19 @@ enum pg_status outbox_release(struct outbox *outbox, const struct delivery_list 
 	const char *params[] = {buffer_string(&rows)};
 	enum pg_status status = pg_query(outbox->pg, release_sql, params, 1, NULL);
 	buffer_free(&rows);
+	return status;
+}
+
+enum pg_status outbox_prune(struct outbox *outbox, int64_t keep_ms, size_t *count)
+{
+	char keep[32];
+	struct pg_result *rows;
+	snprintf(keep, sizeof(keep), "%lld milliseconds", (long long)keep_ms);
+	const char *params[] = {keep};
+	*count = 0;
+	enum pg_status status = pg_query(outbox->pg, "SELECT waybill.prune_deliveries($1::interval)", params, 1, &rows);
+	if (status == PG_OK)
+		*count = (size_t)pg_int(rows, 0, 0);
+	pg_result_free(&rows);
 	return status;
 }

@@ -21,6 +21,8 @@ struct outbox_settings {
 	int64_t start_within_ms; /* of a lease: an attempt that begins later might outlast it */
 	size_t endpoint_max;     /* leased by this instance at one time, of one endpoint */
 	int breaker_failures;    /* in a row, until an endpoint is only probed */
+	/* Told of each endpoint that a record disabled. */
+	void (*disabled)(const char *customer, const char *endpoint, const char *reason);
 };
 
 struct outbox *outbox_new(const struct outbox_settings *settings);
@@ -45,5 +47,7 @@ enum pg_status outbox_lease(struct outbox *outbox, size_t max, struct text held,
 enum pg_status outbox_record(struct outbox *outbox, const struct delivery_list *done);
 /* Gives leases back: due at once for whoever comes. */
 enum pg_status outbox_release(struct outbox *outbox, const struct delivery_list *unused);
+/* Forgets attempts and deliveries older than KEEP_MS, some thousands at a time; *COUNT tells how many. */
+enum pg_status outbox_prune(struct outbox *outbox, int64_t keep_ms, size_t *count);
 
 #endif

@@ -104,24 +104,76 @@ BEGIN
 	RETURN count;
 END $$;
 
--- An event that says nothing, owed to one endpoint: does it arrive? Returns its id.
-CREATE FUNCTION waybill.test_endpoint(customer text, endpoint text)
+-- An event of our own about a customer's endpoint. Returns its id.
+CREATE FUNCTION waybill.endpoint_event(customer text, type text, detail jsonb)
 RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	id text := 'evt_' || substr(translate(replace(gen_random_uuid()::text, '-', ''), '0189', 'ghij'), 1, 26);
 	number bigint;
 BEGIN
-	INSERT INTO waybill.event_seq AS s (customer, last) VALUES (test_endpoint.customer, 1)
+	INSERT INTO waybill.event_seq AS s (customer, last) VALUES (endpoint_event.customer, 1)
 	ON CONFLICT (customer) DO UPDATE SET last = s.last + 1 RETURNING s.last INTO number;
 	INSERT INTO waybill.events (customer, occurred_at, event_id, seq, type, host, instance, queue_id, source_kind, detail)
-	VALUES (test_endpoint.customer, now(), id, number, 'webhook.test', '', '', '', 'command',
-	        jsonb_build_object('endpoint', test_endpoint.endpoint));
+	VALUES (endpoint_event.customer, now(), id, number, endpoint_event.type, '', '', '', 'webhookd', endpoint_event.detail);
+	RETURN id;
+END $$;
+
+-- An event that says nothing, owed to one endpoint: does it arrive? Returns its id.
+CREATE FUNCTION waybill.test_endpoint(customer text, endpoint text)
+RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	id text := waybill.endpoint_event(customer, 'webhook.test', jsonb_build_object('endpoint', endpoint));
+BEGIN
 	INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)
 	VALUES (test_endpoint.customer, test_endpoint.endpoint, id, now());
 	NOTIFY waybill_deliveries;
 	RETURN id;
 END $$;
+
+-- Tells the customer's other endpoints.
+CREATE FUNCTION waybill.endpoint_notice(e waybill.endpoints, type text)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	id text := waybill.endpoint_event(e.customer, type, jsonb_build_object('endpoint', e.endpoint, 'url', e.url,
+		'reason', e.status_reason, 'failing_since', e.failing_since, 'failures', e.failures));
+BEGIN
+	INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)
+	SELECT o.customer, o.endpoint, id, now() FROM waybill.endpoints o
+	WHERE o.customer = e.customer AND o.endpoint <> e.endpoint AND o.status <> 'disabled'
+	  AND (o.events = '{}' OR endpoint_notice.type = ANY (o.events));
+	NOTIFY waybill_deliveries;
+END $$;
+
+-- A failure was recorded: notices after 1, 24 and 72 hours of nothing but failures, and after five days the end.
+CREATE FUNCTION waybill.endpoint_fails() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	passed integer := (SELECT count(*) FROM unnest('{1 hour,24 hours,72 hours,120 hours}'::interval[]) AS t
+	                   WHERE now() - NEW.failing_since >= t);
+BEGIN
+	IF passed > NEW.notices THEN
+		NEW.notices := passed;
+		IF passed < 4 THEN
+			PERFORM waybill.endpoint_notice(NEW, 'webhook.endpoint.failing');
+		ELSE
+			NEW.status := 'disabled';
+			NEW.status_reason := 'every attempt failed for five days';
+		END IF;
+	END IF;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER fails BEFORE UPDATE ON waybill.endpoints FOR EACH ROW
+	WHEN (NEW.failures > OLD.failures AND NEW.status = 'active') EXECUTE FUNCTION waybill.endpoint_fails();
+
+CREATE FUNCTION waybill.endpoint_disabled() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM waybill.endpoint_notice(NEW, 'webhook.endpoint.disabled');
+	RETURN NULL;
+END $$;
+CREATE TRIGGER disabled AFTER UPDATE ON waybill.endpoints FOR EACH ROW
+	WHEN (NEW.status = 'disabled' AND OLD.status <> 'disabled') EXECUTE FUNCTION waybill.endpoint_disabled();
 
 -- Forgets what is older, at most 10,000 rows of each table at a time; returns how many.
 CREATE FUNCTION waybill.prune_deliveries(keep interval)
@@ -133,8 +185,29 @@ RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_te
 	SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM d)
 $$;
 
-REVOKE EXECUTE ON FUNCTION waybill.deferral_is_news, waybill.replay, waybill.test_endpoint, waybill.prune_deliveries FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION waybill.replay, waybill.test_endpoint TO waybill_admin;
+-- How long events took on their way in the last hour, in seconds: log line to database, database to first POST, log line
+-- to 2xx. And what waits.
+CREATE VIEW support.webhook_lag WITH (security_barrier = true) AS
+SELECT p.customer, p.endpoint, p.status, p.failures,
+       (SELECT count(*) FROM waybill.deliveries d WHERE d.customer = p.customer AND d.endpoint = p.endpoint
+        AND d.state = 'due') AS due,
+       t.events, t.recorded_p50, t.recorded_p99, t.posted_p50, t.posted_p99, t.delivered_p50, t.delivered_p99
+FROM waybill.endpoints p CROSS JOIN LATERAL (
+	SELECT count(DISTINCT a.event_id) AS events,
+	       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM e.recorded_at - e.occurred_at)) FILTER (WHERE a.attempt = 1) AS recorded_p50,
+	       percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM e.recorded_at - e.occurred_at)) FILTER (WHERE a.attempt = 1) AS recorded_p99,
+	       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM a.started_at - e.recorded_at)) FILTER (WHERE a.attempt = 1) AS posted_p50,
+	       percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM a.started_at - e.recorded_at)) FILTER (WHERE a.attempt = 1) AS posted_p99,
+	       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM a.started_at - e.occurred_at) + a.duration_ms / 1000.0) FILTER (WHERE a.status BETWEEN 200 AND 299) AS delivered_p50,
+	       percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM a.started_at - e.occurred_at) + a.duration_ms / 1000.0) FILTER (WHERE a.status BETWEEN 200 AND 299) AS delivered_p99
+	FROM waybill.attempts a
+	JOIN waybill.deliveries d USING (customer, endpoint, event_id)
+	JOIN waybill.events e ON e.customer = a.customer AND e.occurred_at = d.occurred_at AND e.event_id = a.event_id
+	WHERE a.customer = p.customer AND a.endpoint = p.endpoint AND a.started_at > now() - interval '1 hour') AS t;
+
+REVOKE EXECUTE ON FUNCTION waybill.deferral_is_news, waybill.replay, waybill.endpoint_event, waybill.endpoint_notice,
+	waybill.test_endpoint, waybill.prune_deliveries FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION waybill.replay, waybill.endpoint_event, waybill.test_endpoint TO waybill_admin;
 GRANT EXECUTE ON FUNCTION waybill.prune_deliveries TO waybill_webhookd;
 GRANT SELECT, INSERT, UPDATE, DELETE ON waybill.endpoints, waybill.deliveries, waybill.attempts TO waybill_admin;
 

@@ -1,6 +1,7 @@
 """At least once, whatever dies; and nobody waits for somebody else's endpoint."""
 
 import collections
+import json
 import signal
 import time
 
@@ -146,3 +147,57 @@ def test_stopping_ends_what_is_under_way(relay):
     waiting = relay.sql("SELECT count(*) AS n FROM waybill.deliveries WHERE endpoint = %s AND due_at <= now()"
                         " AND state = 'due'", endpoint)
     assert waiting[0]["n"] == 40 - posted  # given back, not leased until the lease ends
+
+
+def test_outage_notices_and_end(relay):
+    """Notices after 1, 24 and 72 hours of failures to the customer's other endpoints; after five days it is disabled."""
+    relay.customer("outage")
+    server = relay.server()
+    down, _ = relay.endpoint(server.url("status/500", "down"), customer="outage")
+    relay.endpoint(server.url("ok", "other"), customer="outage")
+    relay.run()
+    event_id = relay.event(down, customer="outage")
+    hours = 0
+    for attempt, (now, wanted) in enumerate([(0, []), (2, ["failing"]), (3, []), (25, ["failing"]), (73, ["failing"]),
+                                             (119, []), (121, ["disabled"])], 1):
+        relay.sql("UPDATE waybill.endpoints SET failing_since = failing_since - %s * interval '1 hour'"
+                  " WHERE endpoint = %s", now - hours, down)
+        hours = now
+        before = len(server.posts("other"))
+        relay.due_now(down)
+        relay.until("the attempt", lambda: len(relay.attempts(down, event_id)) == attempt)
+        if wanted:
+            relay.until("the notice", lambda: len(server.posts("other")) > before)
+        got = [json.loads(post.body) for post in server.posts("other")[before:]]
+        assert [body["type"] for body in got] == [f"webhook.endpoint.{word}" for word in wanted]
+        assert all(body["data"]["detail"]["endpoint"] == down for body in got)
+    row = relay.endpoint_row(down)
+    assert row["status"] == "disabled" and "five days" in row["status_reason"]
+    relay.until("the log says so", lambda: f"endpoint={down}: disabled" in relay.log())
+    assert relay.delivery(down, event_id)["state"] == "due"  # kept, for when it is resumed
+
+
+def test_old_attempts_are_forgotten(relay):
+    server = relay.server()
+    endpoint, _ = relay.endpoint(server.url("ok", "old"))
+    relay.run()
+    old, new = relay.event(endpoint), relay.event(endpoint)
+    relay.until("both are delivered", lambda: delivered(relay, endpoint) == 2)
+    relay.end()
+    relay.sql("UPDATE waybill.deliveries SET created_at = now() - interval '31 days' WHERE event_id = %s", old)
+    relay.sql("UPDATE waybill.attempts SET started_at = now() - interval '31 days' WHERE event_id = %s", old)
+    relay.run()
+    relay.until("the old one is gone", lambda: not relay.attempts(endpoint, old))
+    assert relay.attempts(endpoint, new) and relay.delivery(endpoint, new)
+    assert relay.sql("SELECT count(*) AS n FROM waybill.deliveries WHERE event_id = %s", old)[0]["n"] == 0
+
+
+def test_lag(relay):
+    server = relay.server()
+    endpoint, _ = relay.endpoint(server.url("ok", "lag"))
+    relay.run()
+    relay.event(endpoint, occurred_at=relay.sql("SELECT now() AS t")[0]["t"])
+    relay.until("it is delivered", lambda: delivered(relay, endpoint) == 1)
+    [row] = relay.sql("SELECT * FROM support.webhook_lag WHERE endpoint = %s", endpoint)
+    assert row["events"] == 1 and row["due"] == 0
+    assert 0 <= row["posted_p50"] == row["posted_p99"] < row["delivered_p99"] < 60
