@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from .errors import StackError
+
 
 @dataclasses.dataclass
 class Login:
@@ -45,11 +47,16 @@ def _take_on(stack, name, domain):
 
 
 def add_domain(stack, customer, domain):
-    """A domain with a key that signs; DNS has the printed records, and an exchanger for what comes back."""
-    stack.node.waybill("domain", "add", customer, domain, "--activate")
+    """A domain whose key signs: the printed records are published, and waybill has seen them at the domain's own server.
+    Mail that comes back has an exchanger."""
+    stack.node.waybill("domain", "add", customer, domain)
+    stack.dns.add(f"{domain}. 60 IN NS ns.{domain}.", f"ns.{domain}. 60 IN A {stack.dns.address}")
+    stack.dns.add(f"{domain}. 60 IN MX 10 mx.dest.test.")
     for record in stack.node.waybill_json("domain", "records", domain):
         stack.dns.txt(record["name"], record["value"])
-    stack.dns.add(f"{domain}. 60 IN MX 10 mx.dest.test.")
+    [key] = stack.node.waybill_json("domain", "rotate", domain, "--due")
+    if key["result"] != "activated":
+        raise StackError(f"the key of {domain} stays as it is, though its record is published: {key}")
 
 
 def add_login(stack, customer, name, *words):

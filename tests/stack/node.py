@@ -85,7 +85,12 @@ class Node:
                 "ca_file": self.stack.tls.ca,
             },
             "directory": {"postgres": postgres.conninfo("waybill_follow"), "poll": "100ms"},
-            "ctl": {"postgres": postgres.conninfo("postgres"), "seal_key": seal_key, "webhook_key": webhook_key},
+            "ctl": {
+                "postgres": postgres.conninfo("postgres"),
+                "seal_key": seal_key,
+                "webhook_key": webhook_key,
+                "resolver": f"{self.stack.dns.address}:53",
+            },
         }
 
     def start_mail(self):
