@@ -7,6 +7,7 @@
 #define SHORT_MIN         6
 #define LONG_SECONDS      6
 #define LONG_MICROSECONDS 4
+#define LONG_STAMP_MAX    12 /* eight digits of seconds last for a million years */
 #define LONG_MIN          (LONG_SECONDS + LONG_MICROSECONDS + 1)
 #define QUEUE_ID_MAX      32
 
@@ -53,7 +54,7 @@ int64_t line_queue_time(struct text queue_id)
 		if (!is_base52(queue_id.ptr[i]))
 			return 0;
 	struct text stamp = text_head(queue_id, text_rfind(queue_id, 'z'));
-	if (stamp.len < LONG_SECONDS + LONG_MICROSECONDS || stamp.len == queue_id.len)
+	if (stamp.len < LONG_SECONDS + LONG_MICROSECONDS || stamp.len > LONG_STAMP_MAX || stamp.len == queue_id.len)
 		return 0;
 	size_t seconds = stamp.len - LONG_MICROSECONDS;
 	return base52_value(text_head(stamp, seconds)) * 1000000 + base52_value(text_from(stamp, seconds));

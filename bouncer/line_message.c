@@ -370,6 +370,11 @@ const char *line_message(struct text message, struct record *record)
 		return look_up(with_queue_id, sizeof with_queue_id / sizeof *with_queue_id,
 			       text_from(message, id.len + 2), record, "unknown message about a queue id");
 	}
+	if (SKIP(message, "warning: ")) {
+		id = leading_id(message);
+		record->queue_id = line_queue_id(id) ? id : (struct text){0};
+		return NULL;
+	}
 	if (STARTS(message, "NOQUEUE: ")) {
 		record->queue_id = text_head(message, 7);
 		return look_up(with_queue_id, sizeof with_queue_id / sizeof *with_queue_id, text_from(message, 9),

@@ -158,9 +158,10 @@ size_t store_bytes(const struct store *s)
 	return s->rows.len;
 }
 
-static const char load_position[] = "SELECT batch, position->>'inode', position->>'offset', position->>'generation', "
-				    "position->>'head_len', position->>'head', position->>'guard' "
-				    "FROM waybill.log_positions WHERE source = $1";
+static const char load_position[] =
+	"SELECT batch, position->>'inode', position->>'offset', position->>'generation', "
+	"position->>'head_len', position->>'head', position->>'guard', position->>'changed_ns' "
+	"FROM waybill.log_positions WHERE source = $1";
 
 static uint64_t number_at(const struct pg_result *r, size_t column)
 {
@@ -179,6 +180,7 @@ static bool read_position(const struct pg_result *r, struct tail_position *p)
 		*p = (struct tail_position){.inode = number_at(r, 1),
 					    .offset = number_at(r, 2),
 					    .generation = number_at(r, 3),
+					    .changed_ns = number_at(r, 7),
 					    .head_len = (uint32_t)number_at(r, 4),
 					    .guard_len = (uint32_t)guard.len};
 		memcpy(p->head, head.ptr, head.len);
@@ -320,9 +322,9 @@ static void seal_position(struct store *s, const struct tail_position *p)
 {
 	struct buffer *out = &s->param[PARAM_POSITION];
 	buffer_format(out,
-		      "{\"inode\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"generation\":%" PRIu64
+		      "{\"inode\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"changed_ns\":%" PRIu64
 		      ",\"head_len\":%u,\"head\":\"",
-		      p->inode, p->offset, p->generation, (unsigned)p->head_len);
+		      p->inode, p->offset, p->generation, p->changed_ns, (unsigned)p->head_len);
 	encode_hex(text_at(p->head, sizeof p->head), out);
 	buffer_text(out, TEXT("\",\"guard\":\""));
 	encode_hex(text_at(p->guard, p->guard_len), out);

@@ -15,12 +15,15 @@
 struct tail {
 	char *path;
 	struct tail_file file;
+	bool ending;     /* it is complete; what was written to it just before that is still to be read */
 	bool live;       /* file is the one under path, as far as we know */
 	uint64_t offset; /* behind the last line handed out */
 	uint64_t generation;
 	char head[TAIL_HEAD]; /* the file's first bytes, as far as they were handed out */
 	size_t head_len;
-	struct tail_position wanted; /* a place to be found again */
+	struct tail_position wanted;   /* a place to be found again */
+	struct tail_position previous; /* the end of the file before, as long as nothing was taken of this one */
+	bool has_previous;
 	bool searching;
 	struct buffer ahead; /* read, from offset - used on */
 	size_t used;         /* bytes of ahead that were handed out */
@@ -71,6 +74,17 @@ void tail_close(struct tail **tail)
 	*tail = NULL;
 }
 
+/* Keeps the bytes in front of the place, by which it is known again. */
+static void remember_guard(struct tail *t)
+{
+	char guard[TAIL_GUARD];
+	size_t len = t->offset < TAIL_GUARD ? (size_t)t->offset : TAIL_GUARD;
+	if (!len || tail_file_read(&t->file, t->offset - len, guard, len) != (long)len)
+		return;
+	buffer_add(&t->ahead, guard, len);
+	t->used = len;
+}
+
 /* Reads FILE from OFFSET on; the first bytes are read again for the fingerprint. */
 static void use(struct tail *t, struct tail_file *file, bool live, uint64_t offset)
 {
@@ -79,6 +93,8 @@ static void use(struct tail *t, struct tail_file *file, bool live, uint64_t offs
 	t->live = live;
 	t->offset = offset;
 	t->ahead.len = t->used = 0;
+	remember_guard(t);
+	t->ending = false;
 	t->skipping = false;
 	t->head_len = offset < TAIL_HEAD ? (size_t)offset : TAIL_HEAD;
 	if (t->head_len && tail_file_read(&t->file, 0, t->head, t->head_len) != (long)t->head_len)
@@ -135,21 +151,63 @@ static bool start_live(struct tail *t)
 	return true;
 }
 
-static bool is_older(struct timespec a, struct timespec b)
+static uint64_t nanoseconds(struct timespec time)
 {
-	return a.tv_sec != b.tv_sec ? a.tv_sec < b.tv_sec : a.tv_nsec < b.tv_nsec;
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* The first sibling that is younger than the file that is read and no longer has a name; COUNT: none. */
-static size_t younger(const struct tail *t, const struct tail_siblings *siblings)
+/* The place in the file that is open. */
+static void place(struct tail *t, struct tail_position *out)
 {
-	struct stat here, other;
-	if (fstat(t->file.fd, &here) != 0)
-		return siblings->count;
+	struct stat status;
+	*out = (struct tail_position){.inode = t->file.inode, .offset = t->offset, .generation = t->generation};
+	if (fstat(t->file.fd, &status) == 0)
+		out->changed_ns = nanoseconds(status.st_mtim);
+	out->head_len = (uint32_t)t->head_len;
+	digest_sha256(text_at(t->head, t->head_len), out->head);
+	size_t guard = t->used < TAIL_GUARD ? t->used : TAIL_GUARD;
+	if (guard)
+		memcpy(out->guard, t->ahead.ptr + t->used - guard, guard);
+	out->guard_len = (uint32_t)guard;
+}
+
+/* The first sibling that was changed after CHANGED_NS: younger than the file that was read then and has no name any more.
+ * The count: none. */
+static size_t younger(const struct tail_siblings *siblings, uint64_t changed_ns)
+{
+	struct stat status;
 	size_t i = 0;
-	while (i < siblings->count && (stat(siblings->paths[i], &other) != 0 || !is_older(here.st_mtim, other.st_mtim)))
+	while (i < siblings->count &&
+	       (stat(siblings->paths[i], &status) != 0 || nanoseconds(status.st_mtim) <= changed_ns))
 		i++;
 	return i;
+}
+
+/* The position of the file with PLACE among SIBLINGS; SIZE_MAX: it is not there. */
+static size_t sibling_of(const struct tail_siblings *siblings, const struct tail_position *place)
+{
+	struct tail_file file;
+	for (size_t i = siblings->count; i-- > 0;) {
+		if (tail_file_open(siblings->paths[i], &file) != 0)
+			continue;
+		bool same = file.inode == place->inode || (place->head_len && tail_file_is(&file, place));
+		tail_file_close(&file);
+		if (same)
+			return i;
+	}
+	return SIZE_MAX;
+}
+
+/* Opens the first sibling from position FROM on that can be opened. */
+static bool use_sibling(struct tail *t, const struct tail_siblings *siblings, size_t from)
+{
+	struct tail_file file;
+	for (size_t i = from; i < siblings->count; i++)
+		if (tail_file_open(siblings->paths[i], &file) == 0) {
+			use(t, &file, false, 0);
+			return true;
+		}
+	return false;
 }
 
 /* The file that is read has ended: the sibling that follows it, or the file under the name. */
@@ -157,22 +215,42 @@ static bool next_file(struct tail *t)
 {
 	struct tail_position here;
 	struct tail_siblings siblings;
-	struct tail_file file;
-	size_t at = SIZE_MAX;
-	tail_position(t, &here);
+	place(t, &here);
 	tail_siblings_find(t->path, &siblings);
-	for (size_t i = siblings.count; i-- > 0 && at == SIZE_MAX;) {
-		if (tail_file_open(siblings.paths[i], &file) != 0)
-			continue;
-		if (file.inode == t->file.inode || (here.head_len && tail_file_is(&file, &here)))
-			at = i;
-		tail_file_close(&file);
-	}
-	bool ok = false;
+	size_t at = sibling_of(&siblings, &here);
 	t->generation++;
-	for (size_t i = at == SIZE_MAX ? younger(t, &siblings) : at + 1; i < siblings.count && !ok; i++)
-		if ((ok = tail_file_open(siblings.paths[i], &file) == 0))
-			use(t, &file, false, 0);
+	/* A file of which nothing was read has no fingerprint yet: until then the end of the last one marks the place. */
+	if (t->offset) {
+		t->previous = here;
+		t->has_previous = true;
+	}
+	bool ok = use_sibling(t, &siblings, at == SIZE_MAX ? younger(&siblings, here.changed_ns) : at + 1);
+	tail_siblings_free(&siblings);
+	return ok || start_live(t);
+}
+
+/* At the start of the file under the name: has it been rotated away since it was opened, before anything was read of it?
+ * Then there is a sibling behind the file that was read last. */
+static bool was_overtaken(struct tail *t)
+{
+	struct tail_siblings siblings;
+	if (!t->live || t->offset || !t->has_previous)
+		return false;
+	tail_siblings_find(t->path, &siblings);
+	size_t at = sibling_of(&siblings, &t->previous);
+	bool ok = at != SIZE_MAX && use_sibling(t, &siblings, at + 1);
+	tail_siblings_free(&siblings);
+	return ok;
+}
+
+/* The file that was read is gone: on with what was written after it. */
+static bool start_over(struct tail *t)
+{
+	struct tail_siblings siblings;
+	if (t->wanted.offset)
+		lose(t, "position-lost", t->wanted.offset);
+	tail_siblings_find(t->path, &siblings);
+	bool ok = t->wanted.offset && use_sibling(t, &siblings, younger(&siblings, t->wanted.changed_ns));
 	tail_siblings_free(&siblings);
 	return ok || start_live(t);
 }
@@ -190,37 +268,74 @@ static bool acquire(struct tail *t)
 			t->searching = true;
 			return false;
 		}
-		if (t->wanted.offset)
-			lose(t, "position-lost", t->wanted.offset);
+		return start_over(t);
 	}
 	return start_live(t);
+}
+
+/* Does the file still hold what was read of it? Its first bytes, and those around the place, are compared with what
+ * memory holds. */
+static bool is_intact(struct tail *t)
+{
+	char bytes[TAIL_HEAD];
+	size_t from = t->used < TAIL_GUARD ? 0 : t->used - TAIL_GUARD, len = t->ahead.len - from;
+	len = len < sizeof bytes ? len : sizeof bytes;
+	if (t->head_len && (tail_file_read(&t->file, 0, bytes, t->head_len) != (long)t->head_len ||
+			    memcmp(bytes, t->head, t->head_len) != 0))
+		return false;
+	return !len || (tail_file_read(&t->file, t->offset - t->used + from, bytes, len) == (long)len &&
+			memcmp(bytes, t->ahead.ptr + from, len) == 0);
+}
+
+/* Truncated under us. Its copy, if one was made, has the rest. */
+static bool recover(struct tail *t)
+{
+	if (!t->offset && t->has_previous)
+		return was_overtaken(t) || start_live(t);
+	place(t, &t->wanted);
+	t->wanted.inode = 0;
+	if (t->offset && find_place(t))
+		return true;
+	lose(t, "truncated", t->wanted.offset);
+	t->generation++;
+	t->has_previous = false;
+	return start_live(t);
+}
+
+/* Is a rotated file complete? Its writer goes on in it until it opens the next one: a younger sibling, or the file under
+ * the name, which holds something then. */
+static bool is_over(struct tail *t, bool live_has_text)
+{
+	struct tail_position here;
+	struct tail_siblings siblings;
+	if (live_has_text)
+		return true;
+	place(t, &here);
+	tail_siblings_find(t->path, &siblings);
+	size_t at = sibling_of(&siblings, &here);
+	bool over = at == SIZE_MAX ? younger(&siblings, here.changed_ns) < siblings.count : at + 1 < siblings.count;
+	tail_siblings_free(&siblings);
+	return over;
 }
 
 /* At the end of what is there: is this still the right file? True: look again. */
 static bool changed(struct tail *t)
 {
 	struct stat path, open;
-	struct tail_position here;
 	if (fstat(t->file.fd, &open) != 0)
 		return false;
 	bool exists = stat(t->path, &path) == 0;
 	if (!t->live)
-		return exists && next_file(t);
-	tail_position(t, &here);
-	if (exists && path.st_ino == open.st_ino && path.st_dev == open.st_dev) {
-		if ((uint64_t)open.st_size >= t->offset && tail_file_holds(&t->file, &here))
-			return false;
-		/* Truncated under us. Its copy, if one was made, has the rest. */
-		t->wanted = here;
-		t->wanted.inode = 0;
-		if (find_place(t))
-			return true;
-		lose(t, "truncated", t->offset);
-		t->generation++;
-		return start_live(t);
-	}
+		return is_over(t, exists && path.st_size > 0) && (t->ending ? next_file(t) : (t->ending = true));
+	if (!is_intact(t))
+		return recover(t);
+	if (exists && path.st_ino == open.st_ino && path.st_dev == open.st_dev)
+		return false;
 	/* Renamed. The writer goes on in it until it opens the new one, so wait for that one's first byte. */
-	return exists && path.st_size > 0 && (t->live = false, true);
+	if (!exists || path.st_size == 0)
+		return false;
+	t->live = false;
+	return true;
 }
 
 static long fill(struct tail *t)
@@ -276,10 +391,18 @@ bool tail_next(struct tail *t, struct text *line)
 		long got = fill(t);
 		if (got < 0)
 			t->trouble = errno;
-		if (got > 0)
+		if (got > 0) {
+			/* What was read may be another file's by now. */
+			if (t->live && !is_intact(t)) {
+				t->ahead.len -= (size_t)got;
+				if (!recover(t))
+					return false;
+			}
+			was_overtaken(t);
 			continue;
+		}
 		/* Nobody will write here any more: a last line without its end is all there is of it. */
-		if (!t->live && take_line(t, false, line))
+		if (t->ending && take_line(t, false, line))
 			return true;
 		if (!changed(t))
 			return false;
@@ -288,19 +411,12 @@ bool tail_next(struct tail *t, struct text *line)
 
 void tail_position(struct tail *t, struct tail_position *out)
 {
-	if (t->file.fd < 0) {
+	if (t->file.fd < 0)
 		*out = t->wanted;
-		return;
-	}
-	*out = (struct tail_position){.inode = t->file.inode, .offset = t->offset, .generation = t->generation};
-	out->head_len = (uint32_t)t->head_len;
-	digest_sha256(text_at(t->head, t->head_len), out->head);
-	size_t guard = t->offset < TAIL_GUARD ? (size_t)t->offset : TAIL_GUARD;
-	if (guard <= t->used)
-		memcpy(out->guard, t->ahead.ptr + t->used - guard, guard);
-	else if (tail_file_read(&t->file, t->offset - guard, out->guard, guard) != (long)guard)
-		guard = 0;
-	out->guard_len = (uint32_t)guard;
+	else if (!t->offset && t->has_previous)
+		*out = t->previous;
+	else
+		place(t, out);
 }
 
 bool tail_take_loss(struct tail *t, struct tail_loss *out)

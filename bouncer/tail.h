@@ -20,6 +20,7 @@ struct tail_position {
 	uint64_t inode;
 	uint64_t offset;     /* behind the last line that was taken; of the uncompressed text */
 	uint64_t generation; /* files read to their end so far */
+	uint64_t changed_ns; /* the file's last change before the position was taken, since 1970 */
 	uint32_t head_len, guard_len;
 	unsigned char head[32]; /* SHA-256 of the file's first head_len bytes */
 	char guard[TAIL_GUARD];

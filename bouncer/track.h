@@ -3,10 +3,10 @@
 
 /* Follows queue sessions: log records go in, events come out. A core: time comes with the records.
  *
- * A session is (host, instance, queue id) from its first line to "removed". Short queue ids are used again, so a line that
- * opens a queue file ends an older session of the same id. Everything that a tracker does depends on the records alone,
- * so the same log gives the same events with the same ids, in one run or in many: what a restarted tracker needs is
- * handed out as changes (track_change_next) and taken back (track_restore).
+ * A session is (host, instance, queue id) from its first line, or the time in a long queue id, to "removed". Short queue
+ * ids are used again, so a line that opens a queue file ends an older session of the same id. Everything that a tracker
+ * does depends on the records alone, so the same log gives the same events with the same ids, in one run or in many: what
+ * a restarted tracker needs is handed out as changes (track_change_next) and taken back (track_restore).
  *
  * Facts that shape it: "expired, returned to sender" names no recipients, so each recipient's last deferral is kept;
  * nrcpt at the queue manager is compared with the recipients that had an end, and a shortfall is an event log.gap; a

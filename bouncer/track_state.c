@@ -129,8 +129,8 @@ const char *session_read(struct session *s, struct text state)
 	struct reader in = {.rest = state};
 	if (get_number(&in, STATE_VERSION) != STATE_VERSION)
 		return "made by another version of waybill-bouncer";
-	s->start_us = (int64_t)get_number(&in, INT64_MAX);
-	s->last_us = (int64_t)get_number(&in, INT64_MAX);
+	s->start_us = (int64_t)get_number(&in, UINT64_MAX);
+	s->last_us = (int64_t)get_number(&in, UINT64_MAX);
 	s->flags = (uint8_t)get_number(&in, UINT8_MAX);
 	s->size = get_number(&in, UINT64_MAX);
 	s->nrcpt = (uint32_t)get_number(&in, UINT32_MAX);
@@ -167,7 +167,7 @@ const char *refusals_read(struct track *track, struct text state)
 		return "made by another version of waybill-bouncer";
 	while (in.rest.len && !in.fault) {
 		struct refusal *r = &track->refusals[get_number(&in, TRACK_REFUSALS - 1)];
-		r->time_us = (int64_t)get_number(&in, INT64_MAX);
+		r->time_us = (int64_t)get_number(&in, UINT64_MAX);
 		r->pid = (uint32_t)get_number(&in, UINT32_MAX);
 		r->hash = (uint32_t)get_number(&in, UINT32_MAX);
 		r->count = (uint32_t)get_number(&in, UINT32_MAX);

@@ -92,7 +92,11 @@ struct session *track_add(struct track *track, size_t origin, struct text queue_
 	struct session *s = memory_zero(1, sizeof *s);
 	s->hash = key_hash(origin, queue_id);
 	s->origin = (uint16_t)origin;
-	s->start_us = s->last_us = now_us;
+	/* A long id says when its message began, wherever the log begins. */
+	s->start_us = line_queue_time(queue_id);
+	if (!s->start_us)
+		s->start_us = now_us;
+	s->last_us = now_us;
 	session_set(s, TEXT_QUEUE_ID, queue_id);
 	struct session **bucket = &track->buckets[s->hash & (track->bucket_count - 1)];
 	s->chain = *bucket;

@@ -3,10 +3,8 @@
 /* Behind "DATE HOST ": the tag, whose process id goes. */
 static struct text tag_of(struct text line, struct text *message)
 {
-	size_t end = text_search(line, TEXT("]: "));
-	if (end == SIZE_MAX)
-		end = text_search(line, TEXT(": "));
-	*message = end == SIZE_MAX ? line : text_from(line, end + 1);
+	size_t end = text_search(line, TEXT(": "));
+	*message = end == SIZE_MAX ? line : text_from(line, end + 2);
 	struct text tag = end == SIZE_MAX ? (struct text){0} : text_head(line, end);
 	tag = text_from(tag, text_rfind(tag, ' ') == SIZE_MAX ? 0 : text_rfind(tag, ' ') + 1);
 	return text_head(tag, text_find(tag, '['));
