@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
@@ -12,6 +13,7 @@
 #include "common/counters_conf.h"
 #include "common/daemon.h"
 #include "common/directory.h"
+#include "common/spool.h"
 
 #include "policyd/listen.h"
 #include "policyd/server.h"
@@ -22,7 +24,7 @@
 static struct {
 	struct daemon_settings common;
 	struct counters_settings redis;
-	char *listen, *socket_group;
+	char *listen, *socket_group, *spool;
 	int socket_mode;
 	int64_t max_connections, complete_ms, idle_ms;
 } conf;
@@ -40,6 +42,8 @@ static const struct conf_row rows[] = {
 	 "The group of the unix socket: Postfix's."},
 	{"policyd", "socket_mode", CONF_MODE, offsetof(CONF, socket_mode), "0660", 0, 0777, NULL, false,
 	 "The mode of the unix socket, in octal."},
+	{"policyd", "spool", CONF_PATH, offsetof(CONF, spool), "/var/spool/waybill", 0, 0, NULL, false,
+	 "The folder for refusals and warnings, which the bouncer and waybill explain read; empty: none are kept."},
 	{"policyd", "max_connections", CONF_INT, offsetof(CONF, max_connections), "10000", 1, 1000000, NULL, false,
 	 "How many connections are served at a time; further ones wait."},
 	{"policyd", "complete_timeout", CONF_DURATION, offsetof(CONF, complete_ms), "10s", 100, 600000, NULL, false,
@@ -109,6 +113,14 @@ static int64_t now_s(void)
 	return time(NULL);
 }
 
+/* Unlike that of any process before, and of other hosts' most likely. */
+static uint64_t first_id(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec + (uint64_t)getpid();
+}
+
 static void loop(void)
 {
 	struct event *signals = event_new(state.base, daemon_signal_fd(), EV_READ | EV_PERSIST, on_signal, NULL);
@@ -126,11 +138,14 @@ static int run(void)
 		return EX_OSERR;
 	struct directory *directory = directory_new(conf.common.directory);
 	struct counters_async *counters = counters_async_new(state.base, &redis);
+	struct spool *spool = conf.spool ? spool_open(conf.spool, "policyd") : NULL;
 	state.service = service_new(&(struct service_options){
 		.directory = directory,
 		.counters = counters,
 		.node = conf.common.node,
 		.now_s = now_s,
+		.spool = spool,
+		.first_id = first_id(),
 		.accept_uncounted = conf.redis.unavailable == COUNTERS_FALL_ACCEPT,
 	});
 	state.server = server_new(state.base, &(struct server_options){
@@ -144,6 +159,7 @@ static int run(void)
 	counters_async_free(&counters);
 	server_free(&state.server);
 	service_free(&state.service);
+	spool_close(&spool);
 	directory_free(&directory);
 	event_base_free(state.base);
 	struct listen_options options = listen_options();

@@ -141,6 +141,8 @@ void reply_add(enum reply_reason reason, const struct reply_words *words, struct
 		}
 		buffer_text(out, rest);
 		buffer_format(out, " [%s]", row->id);
+		if (words->id.len)
+			buffer_format(out, " id=%.*s", TEXT_ARG(words->id));
 	}
 	buffer_add(out, "\n\n", 2);
 }

@@ -42,6 +42,7 @@ struct reply_words {
 	struct text detail; /* the reason of a suspension, a suppression, a malformed address */
 	struct text limit;  /* "acme-hour 100/h" */
 	int64_t used, allowed, retry_after_s;
+	struct text id; /* of this refusal, for "waybill explain"; may be empty */
 };
 
 /* The stable name of a reason, for replies, logs and events: "sender-not-owned". */

@@ -5,9 +5,11 @@
 
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/spool.h"
 
 #include "policyd/decide.h"
 #include "policyd/lookup.h"
+#include "policyd/record.h"
 #include "policyd/service.h"
 
 struct ticket {
@@ -23,6 +25,8 @@ struct service {
 	struct service_options options;
 	struct ticket *spare;
 	struct buffer reply, line;
+	uint64_t next_id;
+	struct record_warned warned;
 	const char *trouble; /* the last one logged: it is said once */
 };
 
@@ -30,6 +34,7 @@ struct service *service_new(const struct service_options *options)
 {
 	struct service *service = memory_zero(1, sizeof *service);
 	service->options = *options;
+	service->next_id = options->first_id;
 	return service;
 }
 
@@ -77,14 +82,59 @@ static void log_decision(struct service *service, const struct request *request,
 		log_info("%s", buffer_string(&service->line));
 }
 
-/* Logs the verdict and writes its reply; a view that is good until the next one. The answer is given by the caller once
- * the directory's view is closed, since whoever takes it may ask the next question at once. */
-static struct text conclude(struct service *service, const struct request *request, struct text customer,
-			    const struct verdict *verdict)
+/* A request on its way to an answer. */
+struct question {
+	const struct request *request;
+	struct text customer;
+	const struct decide_plan *plan;       /* NULL: no limit was asked */
+	const struct counters_result *result; /* of plan */
+};
+
+static struct record_context record_context(const struct service *service, const struct question *q)
 {
-	char limit_text[DECIDE_LIMIT_TEXT];
-	struct reply_words words = decide_words(request, customer, verdict, limit_text);
-	log_decision(service, request, customer, verdict);
+	return (struct record_context){text_of(service->options.node), service->options.now_s(), q->customer};
+}
+
+/* Leaves a refusal in the spool under a new id. */
+static void record(struct service *service, const struct question *q, const struct verdict *verdict,
+		   char id[RECORD_ID_SIZE])
+{
+	struct record_context context = record_context(service, q);
+	id[0] = '\0';
+	if (!service->options.spool || reply_kind(verdict->reason) == REPLY_ACCEPT)
+		return;
+	record_id_print(service->next_id++, id);
+	service->line.len = 0;
+	record_refusal(&context, id, q->request, verdict, q->plan, q->result, &service->line);
+	spool_add(service->options.spool, buffer_view(&service->line));
+}
+
+static void warn(struct service *service, const struct question *q)
+{
+	struct record_context context = record_context(service, q);
+	if (!service->options.spool || q->result->answer != COUNTERS_CHARGED)
+		return;
+	for (size_t i = 0; i < q->result->count; i++) {
+		const struct counters_item *item = &q->plan->request.items[i];
+		const struct limit_usage *before = &q->result->usage[i];
+		int threshold = before->allowed ? record_threshold(before, item->cost) : 0;
+		if (!threshold || !record_warning_due(&service->warned, item, threshold, context.now_s))
+			continue;
+		service->line.len = 0;
+		record_warning(&context, q->request, item, before, threshold, &service->line);
+		spool_add(service->options.spool, buffer_view(&service->line));
+	}
+}
+
+/* Logs and records the verdict and writes its reply; a view that is good until the next one. The answer is given by the
+ * caller once the directory's view is closed, since whoever takes it may ask the next question at once. */
+static struct text conclude(struct service *service, const struct question *q, const struct verdict *verdict)
+{
+	char limit_text[DECIDE_LIMIT_TEXT], id[RECORD_ID_SIZE];
+	struct reply_words words = decide_words(q->request, q->customer, verdict, limit_text);
+	log_decision(service, q->request, q->customer, verdict);
+	record(service, q, verdict, id);
+	words.id = text_of(id);
 	service->reply.len = 0;
 	reply_add(verdict->reason, &words, &service->reply);
 	return buffer_view(&service->reply);
@@ -113,7 +163,9 @@ static void counted(void *context, const struct counters_result *result)
 	struct verdict verdict = decide_limits(&ticket->plan, result);
 	if (verdict.reason == REPLY_COUNTERS_AWAY && service->options.accept_uncounted)
 		verdict.reason = REPLY_UNCOUNTED;
-	struct text action = conclude(service, &ticket->request, text_of(ticket->plan.customer), &verdict);
+	struct question q = {&ticket->request, text_of(ticket->plan.customer), &ticket->plan, result};
+	warn(service, &q);
+	struct text action = conclude(service, &q, &verdict);
 	ticket_spare(ticket);
 	ticket->answer(ticket->context, action);
 }
@@ -126,7 +178,8 @@ static bool plan_charge(struct ticket *ticket, const struct decide_facts *facts,
 	const char *why = decide_plan(&ticket->request, facts, text_of(service->options.node), &ticket->plan);
 	if (!why && ticket->plan.request.count)
 		return true;
-	*action = why ? give_up(service, why) : conclude(service, &ticket->request, facts->customer->name, verdict);
+	struct question q = {.request = &ticket->request, .customer = facts->customer->name};
+	*action = why ? give_up(service, why) : conclude(service, &q, verdict);
 	return false;
 }
 
@@ -136,7 +189,8 @@ static struct ticket *decide(struct service *service, const struct request *requ
 {
 	struct verdict verdict = decide_rights(request, facts);
 	if (verdict.reason != REPLY_ALLOWED || !decide_wants_limits(request)) {
-		*action = conclude(service, request, facts->login ? facts->login->customer : TEXT(""), &verdict);
+		struct question q = {.request = request, .customer = facts->login ? facts->login->customer : TEXT("")};
+		*action = conclude(service, &q, &verdict);
 		return NULL;
 	}
 	struct ticket *ticket = ticket_new(service);
@@ -168,7 +222,8 @@ void service_ask(struct service *service, const struct request *request, service
 	if (decide_wants_rights(request))
 		ticket = look_up_and_decide(service, request, &action);
 	else
-		action = conclude(service, request, TEXT(""), &(struct verdict){.reason = REPLY_ALLOWED});
+		action = conclude(service, &(struct question){.request = request, .customer = TEXT("")},
+				  &(struct verdict){.reason = REPLY_ALLOWED});
 	if (!ticket) {
 		answer(context, action);
 		return;

@@ -16,6 +16,8 @@ struct service_options {
 	struct counters_async *counters;
 	const char *node;
 	int64_t (*now_s)(void); /* seconds since 1970: for expiry and calendar windows */
+	struct spool *spool;    /* for refusals and warnings; NULL: none, and refusals have no id */
+	uint64_t first_id;      /* of the refusals: unlike any other process' */
 	bool accept_uncounted;  /* while nothing counts: else such mail is deferred */
 };
 

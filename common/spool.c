@@ -1,0 +1,211 @@
+/* The event spool: see spool.h. Lines are written by the caller, in one write(2) each; a thread of its own syncs them,
+ * since fsync(2) takes as long as the disk likes. */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/memory.h"
+
+#include "common/spool.h"
+
+#define FOLDER_MODE 0750
+#define FILE_MODE   0640
+#define ENDING      ".jsonl"
+
+struct spool {
+	char *folder, *path;
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t changed;
+	pthread_t syncer;
+	int fd; /* -1: not open */
+	off_t size;
+	bool unsynced, closing, complained;
+};
+
+static void complain(struct spool *spool, const char *what)
+{
+	if (!spool->complained)
+		log_error("%s: %s: %s; events are lost until that is mended, mail is not", spool->path, what,
+			  strerror(errno));
+	spool->complained = true;
+}
+
+static void open_file(struct spool *spool)
+{
+	struct stat status;
+	mkdir(spool->folder, FOLDER_MODE);
+	spool->fd = open(spool->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, FILE_MODE);
+	if (spool->fd < 0 || fstat(spool->fd, &status) != 0) {
+		complain(spool, "open");
+		return;
+	}
+	spool->size = status.st_size;
+	spool->complained = false;
+}
+
+static void numbered(const struct spool *spool, int number, char *out, size_t size)
+{
+	snprintf(out, size, number ? "%s.%d" : "%s", spool->path, number);
+}
+
+/* NAME.jsonl becomes NAME.jsonl.1 and so on; the last one is written over. */
+static void rotate(struct spool *spool)
+{
+	char from[4096], to[4096];
+	for (int number = SPOOL_FILES - 1; number >= 0; number--) {
+		numbered(spool, number, from, sizeof from);
+		numbered(spool, number + 1, to, sizeof to);
+		rename(from, to);
+	}
+	fsync(spool->fd);
+	close(spool->fd);
+	open_file(spool);
+}
+
+/* Syncs a copy of the descriptor, so that lines can be added meanwhile. Called with the lock held. */
+static void sync_unlocked(struct spool *spool)
+{
+	int fd = fcntl(spool->fd, F_DUPFD_CLOEXEC, 0);
+	spool->unsynced = false;
+	pthread_mutex_unlock(&spool->lock);
+	if (fd >= 0) {
+		fdatasync(fd);
+		close(fd);
+	}
+	pthread_mutex_lock(&spool->lock);
+}
+
+static void *sync_often(void *context)
+{
+	struct spool *spool = context;
+	const struct timespec pause = {0, SPOOL_SYNC_MS * 1000000L};
+	pthread_mutex_lock(&spool->lock);
+	while (!spool->closing) {
+		if (!spool->unsynced) {
+			pthread_cond_wait(&spool->changed, &spool->lock);
+			continue;
+		}
+		sync_unlocked(spool);
+		pthread_mutex_unlock(&spool->lock);
+		nanosleep(&pause, NULL); /* what comes meanwhile is synced together */
+		pthread_mutex_lock(&spool->lock);
+	}
+	pthread_mutex_unlock(&spool->lock);
+	return NULL;
+}
+
+/* Signals are for the program's own thread. */
+static void start_syncer(struct spool *spool)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (pthread_create(&spool->syncer, NULL, sync_often, spool) != 0)
+		abort();
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+struct spool *spool_open(const char *folder, const char *name)
+{
+	struct spool *spool = memory_zero(1, sizeof *spool);
+	struct buffer path = {0};
+	buffer_format(&path, "%s/%s" ENDING, folder, name);
+	spool->folder = text_copy(text_of(folder));
+	spool->path = text_copy(buffer_view(&path));
+	buffer_free(&path);
+	spool->fd = -1;
+	pthread_mutex_init(&spool->lock, NULL);
+	pthread_cond_init(&spool->changed, NULL);
+	start_syncer(spool);
+	return spool;
+}
+
+void spool_close(struct spool **spool)
+{
+	struct spool *s = *spool;
+	if (!s)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->closing = true;
+	pthread_cond_signal(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->syncer, NULL);
+	if (s->fd >= 0) {
+		fdatasync(s->fd);
+		close(s->fd);
+	}
+	pthread_cond_destroy(&s->changed);
+	pthread_mutex_destroy(&s->lock);
+	free(s->folder);
+	free(s->path);
+	free(s);
+	*spool = NULL;
+}
+
+static void append(struct spool *spool, struct text line)
+{
+	char newline = '\n';
+	struct iovec parts[] = {{(void *)(uintptr_t)line.ptr, line.len}, {&newline, 1}};
+	if (spool->fd < 0)
+		return;
+	ssize_t written = writev(spool->fd, parts, 2);
+	if (written != (ssize_t)line.len + 1)
+		complain(spool, "write");
+	if (written > 0)
+		spool->size += written;
+	spool->unsynced = true;
+}
+
+void spool_add(struct spool *spool, struct text line)
+{
+	pthread_mutex_lock(&spool->lock);
+	if (spool->fd < 0)
+		open_file(spool);
+	else if (spool->size >= SPOOL_MAX_BYTES)
+		rotate(spool);
+	append(spool, line);
+	pthread_cond_signal(&spool->changed);
+	pthread_mutex_unlock(&spool->lock);
+}
+
+static void search_file(const char *path, struct text needle, spool_found *found, void *context)
+{
+	char *line = NULL;
+	size_t size = 0;
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return;
+	for (ssize_t len; (len = getline(&line, &size, file)) > 0;) {
+		struct text text = text_at(line, (size_t)len - (line[len - 1] == '\n'));
+		if (text_search(text, needle) != SIZE_MAX)
+			found(context, text);
+	}
+	free(line);
+	fclose(file);
+}
+
+int spool_search(const char *folder, struct text needle, spool_found *found, void *context)
+{
+	DIR *files = opendir(folder);
+	if (!files)
+		return -1;
+	for (struct dirent *entry; (entry = readdir(files));) {
+		char path[4096];
+		snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+		if (strstr(entry->d_name, ENDING))
+			search_file(path, needle, found, context);
+	}
+	closedir(files);
+	return 0;
+}

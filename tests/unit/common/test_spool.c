@@ -1,0 +1,154 @@
+/* The event spool: lines, rotation, several processes' files, a folder that is not there. */
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/spool.h"
+
+static char folder[64], spools[96];
+
+struct tally {
+	int lines;
+	char last[256];
+};
+
+static void count(void *context, struct text line)
+{
+	struct tally *tally = context;
+	tally->lines++;
+	text_put(line, tally->last, sizeof tally->last);
+}
+
+static struct tally search(const char *needle)
+{
+	struct tally tally = {0};
+	assert_int_equal(spool_search(spools, text_of(needle), count, &tally), 0);
+	return tally;
+}
+
+static void lines_are_found_again(void **state)
+{
+	(void)state;
+	struct spool *policyd = spool_open(spools, "policyd"), *milter = spool_open(spools, "milter");
+	spool_add(policyd, TEXT("{\"id\":\"one\"}"));
+	spool_add(policyd, TEXT("{\"id\":\"two\"}"));
+	spool_add(milter, TEXT("{\"id\":\"three\"}"));
+	assert_int_equal(search("\"id\":\"").lines, 3);
+	assert_int_equal(search("\"two\"").lines, 1);
+	assert_string_equal(search("\"three\"").last, "{\"id\":\"three\"}");
+	spool_close(&policyd);
+	spool_close(&milter);
+	assert_null(policyd);
+	policyd = spool_open(spools, "policyd");
+	spool_add(policyd, TEXT("{\"id\":\"four\"}"));
+	spool_close(&policyd);
+	assert_int_equal(search("\"id\":\"").lines, 4);
+}
+
+static void a_killed_process_loses_no_line(void **state)
+{
+	(void)state;
+	pid_t child = fork();
+	if (child == 0) {
+		struct spool *spool = spool_open(spools, "killed");
+		for (int i = 0; i < 100; i++)
+			spool_add(spool, TEXT("killed-line"));
+		raise(SIGKILL);
+	}
+	waitpid(child, NULL, 0);
+	assert_int_equal(search("killed-line").lines, 100);
+}
+
+static int64_t bytes_in_folder(int *files)
+{
+	int64_t sum = 0;
+	DIR *list = opendir(spools);
+	*files = 0;
+	for (struct dirent *entry; (entry = readdir(list));) {
+		char path[512];
+		struct stat status;
+		snprintf(path, sizeof path, "%s/%s", spools, entry->d_name);
+		if (strncmp(entry->d_name, "full", 4) || stat(path, &status) != 0)
+			continue;
+		sum += status.st_size;
+		++*files;
+	}
+	closedir(list);
+	return sum;
+}
+
+/* Eleven files' worth of lines: nine are kept, the newest, and no line is torn by a rotation. */
+static void full_files_are_rotated(void **state)
+{
+	(void)state;
+	size_t len = 1 << 20;
+	char *line = memset(malloc(len), 'x', len);
+	struct spool *spool = spool_open(spools, "full");
+	int files;
+	for (int i = 0; i < 11 * (SPOOL_MAX_BYTES >> 20); i++)
+		spool_add(spool, text_at(line, len));
+	spool_add(spool, TEXT("the last line"));
+	spool_close(&spool);
+	int64_t bytes = bytes_in_folder(&files);
+	assert_int_equal(files, SPOOL_FILES + 1);
+	assert_true(bytes <= (int64_t)(SPOOL_FILES + 1) * (SPOOL_MAX_BYTES + 2 * (int64_t)len));
+	assert_int_equal(search("the last line").lines, 1);
+	assert_int_equal(bytes % (int64_t)(len + 1), (int64_t)strlen("the last line\n"));
+	free(line);
+}
+
+static void a_folder_that_cannot_be_made_loses_only_lines(void **state)
+{
+	(void)state;
+	struct spool *spool = spool_open("/nonexistent/folder", "policyd");
+	spool_add(spool, TEXT("lost"));
+	spool_add(spool, TEXT("lost"));
+	spool_close(&spool);
+	assert_int_equal(spool_search("/nonexistent/folder", TEXT("lost"), count, NULL), -1);
+}
+
+static int start(void **state)
+{
+	(void)state;
+	snprintf(folder, sizeof folder, "/tmp/waybill-spool-XXXXXX");
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(spools, sizeof spools, "%s/spool", folder);
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	DIR *list = opendir(spools);
+	for (struct dirent *entry; (entry = readdir(list));) {
+		char path[512];
+		snprintf(path, sizeof path, "%s/%s", spools, entry->d_name);
+		unlink(path);
+	}
+	closedir(list);
+	return rmdir(spools) || rmdir(folder);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lines_are_found_again),
+		cmocka_unit_test(a_killed_process_loses_no_line),
+		cmocka_unit_test(full_files_are_rotated),
+		cmocka_unit_test(a_folder_that_cannot_be_made_loses_only_lines),
+	};
+	return cmocka_run_group_tests(tests, start, stop);
+}
