@@ -56,7 +56,7 @@ struct tail *tail_open(const char *path, const struct tail_position *position)
 		t->generation = position->generation;
 		t->searching = true;
 	}
-	watch(t);
+	t->inotify = -1;
 	return t;
 }
 
@@ -439,8 +439,10 @@ const char *tail_trouble(const struct tail *t)
 	return t->trouble ? strerror(t->trouble) : NULL;
 }
 
-int tail_fd(const struct tail *t)
+int tail_fd(struct tail *t)
 {
+	if (t->inotify < 0)
+		watch(t);
 	return t->inotify;
 }
 

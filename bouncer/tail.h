@@ -51,7 +51,7 @@ uint64_t tail_behind(struct tail *tail);
 /* Why the file cannot be read just now (a constant or errno's text), or NULL. */
 const char *tail_trouble(const struct tail *tail);
 /* Readable when something happened to the file's folder; -1: poll. tail_drain() makes it unreadable again. */
-int tail_fd(const struct tail *tail);
+int tail_fd(struct tail *tail);
 void tail_drain(struct tail *tail);
 /* Lines that were cut. */
 uint64_t tail_cut(const struct tail *tail);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bouncer/classify.h"
 #include "bouncer/line.h"
 #include "bouncer/reply.h"
 #include "bouncer/unparsed.h"
@@ -25,7 +24,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct record r;
 	struct reply reply;
 	struct buffer shape = {0};
-	struct verdict verdict;
 	line_parse(text_at(data, size), &clock, &r);
 	const struct text texts[] = {
 		r.host,  r.instance,   r.daemon,      r.queue_id,  r.sender, r.recipient,     r.orig_recipient,
@@ -37,14 +35,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	reply_parse(r.reason, &reply);
 	reply_parse(text_at(data, size), &reply);
 	unparsed_template(text_at(data, size), &shape);
-	classify(&(struct event){.type = TYPE_BOUNCED,
-				 .reason = r.reason,
-				 .response = reply.response,
-				 .code = reply.code,
-				 .dsn = r.dsn,
-				 .remote_dsn = reply.dsn,
-				 .stage = reply.stage},
-		 &verdict);
 	buffer_free(&shape);
 	return 0;
 }
