@@ -10,16 +10,18 @@
 #include "common/counters_sync.h"
 #include "common/daemon.h"
 #include "common/directory.h"
+#include "common/metrics_http.h"
 #include "common/seal.h"
 
 #include "milter/callbacks.h"
 #include "milter/keys.h"
+#include "milter/stats.h"
 #include "milter/verdict.h"
 
 struct settings {
 	struct daemon_settings common;
 	struct counters_settings redis;
-	char *listen, *socket_group, *seal_key, *relay_domain, *feedback_id, *cfbl_address;
+	char *listen, *socket_group, *seal_key, *relay_domain, *feedback_id, *cfbl_address, *metrics;
 	int socket_mode, unauthenticated, unsafe;
 	bool add_missing;
 	int64_t timeout_ms, key_cache, signature_lifetime_ms;
@@ -60,11 +62,13 @@ static const struct conf_row rows[] = {
 	 "The name of this sender, last part of a Feedback-ID field LOGIN:CUSTOMER:NAME; empty: none is added."},
 	{"milter", "cfbl_address", CONF_STRING, offsetof(struct settings, cfbl_address), "", 0, 0, NULL, false,
 	 "Where complaints go, for a CFBL-Address field (RFC 9477), in relay_domain; empty: none is added."},
+	METRICS_ROW("milter", struct settings, metrics),
 };
 
 static struct settings settings;
 static struct engine engine;
 static struct seal *seal;
+static struct metrics_http *metrics_http;
 
 static void take_settings(void)
 {
@@ -90,6 +94,7 @@ static int prepare(void)
 	seal = seal_open(settings.seal_key, &error);
 	if (!seal)
 		return complain(error, EX_CONFIG);
+	engine.metrics = stats_new();
 	error = callbacks_listen(&options);
 	return error ? complain(error, EX_UNAVAILABLE) : 0;
 }
@@ -121,6 +126,15 @@ static int serve(void)
 	return status;
 }
 
+static int start_metrics(void)
+{
+	char *error = NULL;
+	if (!settings.metrics)
+		return EX_OK;
+	metrics_http = metrics_http_start(settings.metrics, engine.metrics, &error);
+	return metrics_http ? EX_OK : complain(error, EX_UNAVAILABLE);
+}
+
 static int run(void)
 {
 	const struct counters_options redis = counters_options_of(&settings.redis);
@@ -132,8 +146,13 @@ static int run(void)
 	engine.complete = (struct complete_options){.missing = settings.add_missing,
 						    .feedback = text_of(settings.feedback_id),
 						    .cfbl = text_of(settings.cfbl_address)};
+	engine.defer_uncounted = settings.redis.unavailable == COUNTERS_FALL_DEFER;
 	take_settings();
-	int status = serve();
+	int status = start_metrics();
+	if (status == EX_OK)
+		status = serve();
+	metrics_http_stop(&metrics_http);
+	metrics_free(&engine.metrics);
 	keys_free(&engine.keys);
 	counters_free(&engine.counters);
 	directory_free(&engine.directory);

@@ -49,6 +49,7 @@ struct reply {
 	char text[480];    /* printable ASCII; RFC 5321 section 4.5.3.1.5 allows a line of 512 */
 };
 
+extern const char *const reply_ids[REPLY_MAX + 1]; /* NULL-terminated */
 /* The stable name of a reason, for logs and events: "from-not-owned". */
 const char *reply_id(enum reply_reason reason);
 /* Is it a refusal for good (5xx), or for now (4xx)? */

@@ -2,28 +2,36 @@
 
 #include "milter/survival.h"
 
-static const struct row {
-	const char *id, *words;
-} rows[SURVIVAL_MAX] = {
-	[SURVIVAL_GOOD] = {"good", "is fine"},
-	[SURVIVAL_EIGHT_BIT_BODY] = {"8bit", "has 8-bit text"},
-	[SURVIVAL_UNDECLARED_8BIT] = {"8bit-undeclared",
-				      "has 8-bit text that Content-Transfer-Encoding does not declare"},
-	[SURVIVAL_EIGHT_BIT_HEADER] = {"8bit-header", "has 8-bit text in a header field"},
-	[SURVIVAL_LONG_LINE] = {"long-line", "is longer than 998 bytes"},
-	[SURVIVAL_BARE_LF] = {"bare-lf", "has a LF without CR"},
-	[SURVIVAL_BARE_CR] = {"bare-cr", "has a CR without LF"},
-	[SURVIVAL_NUL] = {"nul", "has a NUL byte"},
+const char *const survival_ids[SURVIVAL_MAX + 1] = {
+	[SURVIVAL_GOOD] = "good",
+	[SURVIVAL_EIGHT_BIT_BODY] = "8bit",
+	[SURVIVAL_UNDECLARED_8BIT] = "8bit-undeclared",
+	[SURVIVAL_EIGHT_BIT_HEADER] = "8bit-header",
+	[SURVIVAL_LONG_LINE] = "long-line",
+	[SURVIVAL_BARE_LF] = "bare-lf",
+	[SURVIVAL_BARE_CR] = "bare-cr",
+	[SURVIVAL_NUL] = "nul",
+};
+
+static const char *const words[SURVIVAL_MAX] = {
+	[SURVIVAL_GOOD] = "is fine",
+	[SURVIVAL_EIGHT_BIT_BODY] = "has 8-bit text",
+	[SURVIVAL_UNDECLARED_8BIT] = "has 8-bit text that Content-Transfer-Encoding does not declare",
+	[SURVIVAL_EIGHT_BIT_HEADER] = "has 8-bit text in a header field",
+	[SURVIVAL_LONG_LINE] = "is longer than 998 bytes",
+	[SURVIVAL_BARE_LF] = "has a LF without CR",
+	[SURVIVAL_BARE_CR] = "has a CR without LF",
+	[SURVIVAL_NUL] = "has a NUL byte",
 };
 
 const char *survival_id(enum survival_problem problem)
 {
-	return rows[problem].id;
+	return survival_ids[problem];
 }
 
 const char *survival_words(enum survival_problem problem)
 {
-	return rows[problem].words;
+	return words[problem];
 }
 
 void survival_begin(struct survival *survival)

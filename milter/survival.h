@@ -45,6 +45,7 @@ struct survival_finding {
 };
 /* The gravest problem of the whole message, once the body is complete. */
 struct survival_finding survival_end(struct survival *survival, const struct fields *fields);
+extern const char *const survival_ids[SURVIVAL_MAX + 1]; /* NULL-terminated */
 /* "long-line", for logs; and what is wrong, in words that fit behind "Line 12 of the body ". */
 const char *survival_id(enum survival_problem problem);
 const char *survival_words(enum survival_problem problem);

@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/counters_sync.h"
 #include "common/digest.h"
@@ -11,6 +12,7 @@
 #include "milter/keys.h"
 #include "milter/meter.h"
 #include "milter/signature.h"
+#include "milter/stats.h"
 #include "milter/verdict.h"
 
 struct signing_key {
@@ -166,6 +168,10 @@ static enum reply_reason meter(struct work *work, struct verdict *out)
 	if (!work->request.count)
 		return REPLY_NONE;
 	counters_charge(work->engine->counters, &work->request, &work->charge);
+	if (work->charge.answer == COUNTERS_UNAVAILABLE && work->engine->defer_uncounted) {
+		work->auth.words.detail = TEXT("its limits cannot be counted now");
+		return REPLY_TROUBLE;
+	}
 	return work->charge.answer == COUNTERS_REFUSED ? over_limit(work, out) : REPLY_NONE;
 }
 
@@ -300,14 +306,17 @@ static void log_survival(const struct work *work, struct buffer *log)
 			      work->finding.in_header ? "field" : "line", work->finding.line);
 }
 
-static const char *action_word(enum reply_reason reason, const struct verdict *out)
+static enum stats_action action_of(enum reply_reason reason, const struct verdict *out)
 {
 	if (reason != REPLY_NONE)
-		return reply_is_permanent(reason) ? "reject" : "defer";
+		return reply_is_permanent(reason) ? STATS_REJECTED : STATS_DEFERRED;
 	if (out->action == VERDICT_HOLD)
-		return "hold";
-	return out->signature_count ? "signed" : "unsigned";
+		return STATS_HELD;
+	return out->signature_count ? STATS_SIGNED : STATS_UNSIGNED;
 }
+
+/* Postfix's words for it. */
+static const char *const action_words[STATS_ACTION_MAX] = {"signed", "unsigned", "hold", "defer", "reject", "ignored"};
 
 static void log_line(const struct work *work, enum reply_reason reason, struct verdict *out)
 {
@@ -316,7 +325,7 @@ static void log_line(const struct work *work, enum reply_reason reason, struct v
 	add_word(log, "login", buffer_view(&work->session->login));
 	add_word(log, "from", text_of(work->auth.authors.from));
 	log_selectors(work, out, log);
-	add_word(log, "action", text_of(action_word(reason, out)));
+	add_word(log, "action", text_of(action_words[action_of(reason, out)]));
 	if (reason != REPLY_NONE)
 		add_word(log, "reason", text_of(reply_id(reason)));
 	if (work->auth.noted != REPLY_NONE)
@@ -344,25 +353,53 @@ static void refuse_in_trouble(const struct work *work, struct verdict *out)
 		      TEXT_ARG(words.detail));
 }
 
+static int64_t now_us(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void count(const struct work *work, enum reply_reason reason, const struct verdict *out, int64_t began_us)
+{
+	struct stats_message message = {.action = action_of(reason, out),
+					.reason = reason,
+					.problem = work->finding.problem,
+					.took_us = now_us() - began_us};
+	for (size_t i = 0; i < DIRECTORY_ALGORITHM_MAX && out->signature_count; i++)
+		message.signatures[i] = (work->author.keys[i].entry != NULL) + (work->relay.keys[i].entry != NULL);
+	stats_note(work->engine->metrics, &message);
+}
+
+static enum reply_reason reach(struct work *work, struct verdict *out)
+{
+	if (directory_begin(work->engine->directory, &work->view) != DIRECTORY_FOUND) {
+		refuse_in_trouble(work, out);
+		return REPLY_TROUBLE;
+	}
+	out->action = VERDICT_ACCEPT;
+	enum reply_reason reason = decide(work, out);
+	log_line(work, reason, out);
+	if (reason != REPLY_NONE)
+		refuse(work, reason, out);
+	release_keys(work, &work->author);
+	release_keys(work, &work->relay);
+	directory_end(&work->view);
+	return reason;
+}
+
 void verdict_reach(struct engine *engine, struct session *session, struct text queue_id,
 		   const unsigned char body_hash[SIGNER_HASH_SIZE], int64_t now_s, struct verdict *out)
 {
-	if (!session->login.len) {
-		out->action = VERDICT_IGNORE;
-		return;
-	}
+	static const struct stats_message ignored = {.action = STATS_IGNORED};
+	int64_t began_us = now_us();
 	struct work work = {
 		.engine = engine, .session = session, .queue_id = queue_id, .body_hash = body_hash, .now_s = now_s};
-	if (directory_begin(engine->directory, &work.view) != DIRECTORY_FOUND) {
-		refuse_in_trouble(&work, out);
+	if (session->login.len) {
+		enum reply_reason reason = reach(&work, out);
+		count(&work, reason, out, began_us);
 		return;
 	}
-	out->action = VERDICT_ACCEPT;
-	enum reply_reason reason = decide(&work, out);
-	log_line(&work, reason, out);
-	if (reason != REPLY_NONE)
-		refuse(&work, reason, out);
-	release_keys(&work, &work.author);
-	release_keys(&work, &work.relay);
-	directory_end(&work.view);
+	out->action = VERDICT_IGNORE;
+	stats_note(engine->metrics, &ignored);
 }

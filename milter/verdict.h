@@ -16,16 +16,19 @@
 struct counters;
 struct directory;
 struct keys;
+struct metrics;
 
 /* What all sessions share; its parts are thread-safe. */
 struct engine {
 	struct directory *directory;
 	struct counters *counters;
 	struct keys *keys;
+	struct metrics *metrics; /* of stats.h; NULL: nothing is counted */
 	const char *node;
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */
 	_Atomic int unsafe;                   /* enum verdict_unsafe */
 	struct complete_options complete;
+	bool defer_uncounted;     /* mail under a limit that cannot be counted waits; else it goes */
 	struct text relay_domain; /* signs as well, with the keys it has in the directory; empty: it does not */
 };
 

@@ -104,10 +104,11 @@ class Daemon:
         self.write_conf(extra)
         self.process = self.redis = None
 
-    def write_conf(self, extra=""):
+    def write_conf(self, extra="", redis=""):
         self.conf.write_text(f"[common]\nnode = mx1\ndirectory = {self.snapshot}\n"
-                             f"[redis]\nsocket = {self.redis_socket}\n"
-                             f"[milter]\nlisten = unix:{self.path}\nseal_key = {self.seal}\nsocket_mode = 0600\n{extra}\n")
+                             f"[redis]\nsocket = {self.redis_socket}\nlocal = {self.folder}/counters.mdb\n{redis}\n"
+                             f"[milter]\nmetrics = {self.folder}/metrics\n"
+                             f"\nlisten = unix:{self.path}\nseal_key = {self.seal}\nsocket_mode = 0600\n{extra}\n")
 
     def write_directory(self, text=DIRECTORY):
         subprocess.run([self.build / "tests" / "make_snapshot", self.snapshot, self.seal], input=text, text=True, check=True)

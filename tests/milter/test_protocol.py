@@ -251,14 +251,45 @@ def test_limits_hold(milter):
     assert answer.accepted and ("q", 0, "", "limit held-hour 1/h") in answer.changes
 
 
-def test_mail_flows_without_redis(own_daemon, own_milter):
+def test_without_redis_this_host_counts_alone(own_daemon, own_milter):
     own_daemon.redis.kill()
     own_daemon.redis.wait()
     own_daemon.redis = None
-    for i in range(5):
-        assert own_milter.message(header("a@metered.test"), login="meter", queue_id=f"D{i}").accepted
+    answers = [own_milter.message(header("a@metered.test"), login="meter", queue_id=f"D{i}") for i in range(6)]
+    assert all(answer.accepted for answer in answers[:3])
+    assert answers[5].text.startswith("450 4.7.1") and "metered-hour" in answers[5].text
     own_daemon.wait_for_log(" does not answer; it is asked again")
     assert own_daemon.log().count(" does not answer; it is asked again") == 1
+
+
+def test_without_redis_mail_under_a_limit_may_wait(make_daemon):
+    daemon = make_daemon()
+    daemon.write_conf(redis="unavailable = defer")
+    daemon.write_directory()
+    daemon.start()
+    milter = daemon.connect()
+    answer = milter.message(header("a@metered.test"), login="meter")
+    assert answer.text.startswith("451 4.3.0") and "limits cannot be counted" in answer.text
+    milter.close()
+    milter = daemon.connect()
+    verify(milter.message(header()), header())
+    milter.close()
+
+
+def test_metrics(own_daemon, own_milter):
+    own_milter.message(header("a@both.test"))
+    own_milter.message(header("a@elsewhere.test"))
+    own_milter.message(header(), b"\0\r\n")
+    with socket.socket(socket.AF_UNIX) as http:
+        http.connect(str(own_daemon.folder / "metrics"))
+        http.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        page = b"".join(iter(lambda: http.recv(65536), b"")).decode()
+    for line in ('waybill_milter_messages_total{action="signed"} 2', 'waybill_milter_messages_total{action="rejected"} 1',
+                 'waybill_milter_refusals_total{reason="from-not-owned"} 1', 'waybill_milter_unsafe_total{problem="nul"} 1',
+                 'waybill_milter_signatures_total{algorithm="rsa-sha256"} 2',
+                 'waybill_milter_signatures_total{algorithm="ed25519-sha256"} 1',
+                 "waybill_milter_end_of_message_seconds_count 3"):
+        assert line in page, page
 
 
 def test_without_a_directory_nothing_passes(make_daemon):
