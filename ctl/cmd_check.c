@@ -132,9 +132,12 @@ static void check_dkim(struct check *check)
 static void spf_advice(struct check *check, const struct spf_answer *answer, struct buffer *out)
 {
 	const char *include = check->ctl->settings.spf_include;
-	if (!strcmp(answer->result, "pass"))
+	if (answer->lookups > SPF_MAX_LOOKUPS || answer->empty > SPF_MAX_EMPTY)
+		buffer_text(out,
+			    TEXT("remove terms: receivers stop at 10 lookups or 2 void ones with a permanent error"));
+	else if (!strcmp(answer->result, "pass"))
 		return;
-	if (!strcmp(answer->result, "permerror"))
+	else if (!strcmp(answer->result, "permerror"))
 		buffer_format(out, "mend the record: %s", answer->reason);
 	else if (include)
 		buffer_format(out, "add include:%s to the SPF record", include);
@@ -149,6 +152,9 @@ static enum status spf_status(const struct spf_answer *answer)
 		enum status status;
 	} rows[] = {{"pass", GOOD},       {"none", WARNING}, {"neutral", WARNING},
 		    {"softfail", BROKEN}, {"fail", BROKEN},  {"permerror", BROKEN}};
+	/* libspf2 is laxer than RFC 7208 section 4.6.4, by which receivers answer permerror. */
+	if (answer->lookups > SPF_MAX_LOOKUPS || answer->empty > SPF_MAX_EMPTY)
+		return BROKEN;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
 		if (!strcmp(answer->result, rows[i].result))
 			return rows[i].status;

@@ -3,7 +3,12 @@
 
 /* What sub-commands of several nouns say alike. Each prints and returns the exit status. */
 
+#include <jansson.h>
+
 struct ctl;
+struct rules;
+struct reply_facts;
+struct verdict;
 
 /* Is there such a customer? 0, or the exit status. */
 int customer_require(struct ctl *ctl, const char *customer);
@@ -13,5 +18,9 @@ int domain_require(struct ctl *ctl, const char *domain);
 /* Prints the DNS records of a domain's keys. */
 int domain_print_records(struct ctl *ctl, const char *domain);
 int domain_missing(const char *domain);
+/* The bounce rules of PATH; NULL: those of the configuration. NULL after saying what is wrong with them. */
+struct rules *rules_of(struct ctl *ctl, const char *path);
+/* A verdict as a row of output. */
+json_t *verdict_row(const struct rules *rules, const struct reply_facts *facts, const struct verdict *verdict);
 
 #endif

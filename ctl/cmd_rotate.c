@@ -40,21 +40,38 @@ static void say(struct rotation *rotation, const char *domain, const char *selec
 					       did, "detail", detail));
 }
 
-/* Asks libopendkim whether the sealed private key matches what DNS shows. */
+/* Does the private key match the public one, which is what DNS shows? libopendkim is asked too, but for Ed25519, where it
+ * compares the record's 32 bytes with a whole SubjectPublicKeyInfo. */
+static const char *compare(const struct key_dns_question *question, struct text secret, struct text record,
+			   struct buffer *why)
+{
+	struct buffer pem = {0}, public_key = {0};
+	const char *wrong = dkim_key_public(question->algorithm, secret, &public_key);
+	if (!wrong && !text_equal(buffer_view(&public_key), question->public_key))
+		wrong = "the private key does not match the record";
+	if (!wrong)
+		wrong = dkim_key_pem(question->algorithm, secret, &pem);
+	if (wrong)
+		buffer_text(why, text_of(wrong));
+	else if (question->algorithm == DIRECTORY_RSA_SHA256)
+		wrong = dkim_test(question->domain, question->selector, buffer_view(&pem), record, why);
+	seal_wipe(&pem);
+	buffer_free(&public_key);
+	return wrong;
+}
+
+/* Opens the sealed private key and compares it with what DNS shows. */
 static const char *test_private(struct rotation *rotation, const struct key_dns_question *question, struct text sealed,
 				struct text record, struct buffer *why)
 {
-	struct buffer associated = {0}, secret = {0}, pem = {0};
+	struct buffer associated = {0}, secret = {0};
 	buffer_format(&associated, "%s %s", question->domain, question->selector);
 	const char *wrong = seal_unseal(rotation->seal, sealed, buffer_view(&associated), &secret);
-	if (!wrong)
-		wrong = dkim_key_pem(question->algorithm, buffer_view(&secret), &pem);
 	if (wrong)
 		buffer_format(why, "the private key cannot be opened: %s", wrong);
 	else
-		wrong = dkim_test(question->domain, question->selector, buffer_view(&pem), record, why);
+		wrong = compare(question, buffer_view(&secret), record, why);
 	seal_wipe(&secret);
-	seal_wipe(&pem);
 	buffer_free(&associated);
 	return wrong ? buffer_string(why) : NULL;
 }

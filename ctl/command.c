@@ -5,13 +5,18 @@
 
 #include "ctl/command.h"
 
-static const char *describe(const char *format, const char *what)
+static const char *describe_text(const char *format, struct text what)
 {
 	static struct buffer text;
 	text.len = 0;
 	buffer_text(&text, text_of(format));
-	buffer_text(&text, text_of(what));
+	buffer_text(&text, what);
 	return buffer_string(&text);
+}
+
+static const char *describe(const char *format, const char *what)
+{
+	return describe_text(format, text_of(what));
 }
 
 static bool noun_exists(const char *noun)
@@ -132,7 +137,7 @@ const char *command_parse(int argc, char **argv, struct ctl *ctl)
 		why = take_operand(ctl, argv + words, i, argc);
 	struct place missing = place_at(ctl->command, ctl->operand_count);
 	if (!why && missing.exists && !missing.optional)
-		why = describe("missing: ", text_equal(missing.name, TEXT("…")) ? "" : missing.name.ptr);
+		why = describe_text("missing: ", missing.name);
 	return why;
 }
 

@@ -83,12 +83,35 @@ const char *dkim_key_import(struct text pem, enum directory_key_algorithm *algor
 	return why;
 }
 
-const char *dkim_key_pem(enum directory_key_algorithm algorithm, struct text secret, struct buffer *out)
+static EVP_PKEY *parse(enum directory_key_algorithm algorithm, struct text secret)
 {
 	const unsigned char *bytes = (const unsigned char *)secret.ptr;
 	EVP_PKEY *key = algorithm == DIRECTORY_RSA_SHA256
 				? d2i_PrivateKey(EVP_PKEY_RSA, NULL, &bytes, (long)secret.len)
 				: EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, bytes, secret.len);
+	ERR_clear_error();
+	return key;
+}
+
+const char *dkim_key_public(enum directory_key_algorithm algorithm, struct text secret, struct buffer *out)
+{
+	struct buffer again = {0};
+	EVP_PKEY *key = parse(algorithm, secret);
+	if (!key)
+		return "the bytes are no private key of this kind";
+	if (algorithm == DIRECTORY_RSA_SHA256)
+		take_rsa(key, &again, out);
+	else
+		take_ed25519(key, &again, out);
+	EVP_PKEY_free(key);
+	OPENSSL_cleanse(again.ptr, again.len);
+	buffer_free(&again);
+	return NULL;
+}
+
+const char *dkim_key_pem(enum directory_key_algorithm algorithm, struct text secret, struct buffer *out)
+{
+	EVP_PKEY *key = parse(algorithm, secret);
 	BIO *bio = BIO_new(BIO_s_secmem());
 	char *pem = NULL;
 	long len = 0;

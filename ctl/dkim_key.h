@@ -13,6 +13,8 @@ void dkim_key_make(enum directory_key_algorithm algorithm, struct buffer *secret
 /* Reads a private key in PEM form, RSA or Ed25519, into the same. NULL, or why not. */
 const char *dkim_key_import(struct text pem, enum directory_key_algorithm *algorithm, struct buffer *secret,
 			    struct buffer *public_key);
+/* The public half of a private key, as dkim_key_make() gives both. NULL, or why not. */
+const char *dkim_key_public(enum directory_key_algorithm algorithm, struct text secret, struct buffer *out);
 /* The private key, as dkim_key_make() gives it, in PEM form (PKCS #8) for libopendkim; wipe it. NULL, or why not. */
 const char *dkim_key_pem(enum directory_key_algorithm algorithm, struct text secret, struct buffer *out);
 

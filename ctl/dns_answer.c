@@ -56,7 +56,7 @@ static bool name_step(struct message *m, size_t *at, unsigned *jumps, struct buf
 /* Reads a name at the message's place, which then stands behind it. */
 static void take_name(struct message *m, struct buffer *out)
 {
-	size_t at = m->at;
+	size_t at = m->at, before = out->len;
 	unsigned jumps = 0;
 	while (name_step(m, &at, &jumps, out))
 		continue;
@@ -66,7 +66,7 @@ static void take_name(struct message *m, struct buffer *out)
 	while (m->bytes[m->at] && (m->bytes[m->at] & 0xc0) != 0xc0)
 		m->at += 1 + (size_t)m->bytes[m->at];
 	m->at += m->bytes[m->at] ? 2 : 1;
-	if (out->len)
+	if (out->len > before)
 		out->len--;
 }
 

@@ -168,6 +168,9 @@ const struct command commands[] = {
 
 	{"can", "", "LOGIN ADDRESS", {{0}},
 	 "Says whether a login may send as an address, and why.", cmd_can},
+	{"explain", "", "ID",
+	 {{"spool", "FOLDER", "the event spool; default [common] spool"}},
+	 "Shows what was known when a message was refused; ID stands in the reply behind id=.", cmd_explain},
 
 	{"directory", "follow", "",
 	 {{"once", NULL, "bring the snapshot up to date and exit"}},
@@ -188,6 +191,20 @@ const struct command commands[] = {
 	{"seal", "rotate", "",
 	 {{"new-key", NULL, "first step: put a new key in front of the key files"}},
 	 "Seals everything anew under the first key of the key files.", cmd_seal_rotate},
+
+	{"classify", "", "TEXT",
+	 {{"code", "N", "the reply code, when TEXT does not begin with it"},
+	  {"enhanced", "CODE", "the status, as Postfix's dsn="},
+	  {"stage", "STAGE", "what was answered: \"RCPT TO\", \"end of DATA\", …"},
+	  {"relay", "HOST", "who answered"},
+	  {"rules", "PATH", "these rules instead of the configured ones"},
+	  {"deferred", NULL, "it is tried again"},
+	  {"expired", NULL, "it was given up"},
+	  {"explain", NULL, "tell which rules had their words and why they did not speak"}},
+	 "Judges a reply by the bounce rules; \"-\" reads JSON objects of these words, one a line.", cmd_classify},
+	{"rules", "check", "[PATH]", {{0}},
+	 "Looks for faults in bounce rules: what is never reached, covered, unescaped, without examples.",
+	 cmd_rules_check},
 
 	{"audit", "list", "",
 	 {{"object", "TEXT", "only objects with this in their name, as \"login app@acme\""},

@@ -21,6 +21,8 @@ struct settings {
 	char *return_path; /* host of the envelope sender that the relay sets; NULL: the customers' own */
 	char *spf_include; /* what customers include in their SPF record */
 	char *spf_check;   /* the helper; NULL: beside this program */
+	/* [bouncer] */
+	char *rules; /* NULL: the built-in ones */
 	/* [directory]: the follower */
 	char *follow_postgres;
 	char *follow_group;
