@@ -19,6 +19,7 @@ struct daemon_settings {
 	int log_target, log_level;
 	char *node;      /* this host's name in keys, events and logs; default: the host name */
 	char *directory; /* the directory snapshot's file */
+	char *spool;     /* the folder of the event spools (common/spool.h); NULL: none */
 };
 
 /* The rows of section [common], to stand first in a daemon's table; STRUCT begins with struct daemon_settings common. */
@@ -35,7 +36,9 @@ struct daemon_settings {
 	{"common", "node", CONF_STRING, offsetof(STRUCT, common.node), "", 0, 0, NULL, false,                          \
 	 "This host's name in counters, events and logs; when empty, the host name."},                                \
 	{"common", "directory", CONF_PATH, offsetof(STRUCT, common.directory), "/var/lib/waybill/directory.mdb", 0, 0, \
-	 NULL, false, "The directory snapshot, kept by waybill directory follow."}
+	 NULL, false, "The directory snapshot, kept by waybill directory follow."},                                     \
+	{"common", "spool", CONF_PATH, offsetof(STRUCT, common.spool), "/var/spool/waybill", 0, 0, NULL, false,         \
+	 "The folder for what Postfix's log does not say, refusals and warnings; empty: none is kept."}
 /* clang-format on */
 
 struct daemon_program {

@@ -24,7 +24,7 @@
 static struct {
 	struct daemon_settings common;
 	struct counters_settings redis;
-	char *listen, *socket_group, *spool;
+	char *listen, *socket_group;
 	int socket_mode;
 	int64_t max_connections, complete_ms, idle_ms;
 } conf;
@@ -42,8 +42,6 @@ static const struct conf_row rows[] = {
 	 "The group of the unix socket: Postfix's."},
 	{"policyd", "socket_mode", CONF_MODE, offsetof(CONF, socket_mode), "0660", 0, 0777, NULL, false,
 	 "The mode of the unix socket, in octal."},
-	{"policyd", "spool", CONF_PATH, offsetof(CONF, spool), "/var/spool/waybill", 0, 0, NULL, false,
-	 "The folder for refusals and warnings, which the bouncer and waybill explain read; empty: none are kept."},
 	{"policyd", "max_connections", CONF_INT, offsetof(CONF, max_connections), "10000", 1, 1000000, NULL, false,
 	 "How many connections are served at a time; further ones wait."},
 	{"policyd", "complete_timeout", CONF_DURATION, offsetof(CONF, complete_ms), "10s", 100, 600000, NULL, false,
@@ -138,7 +136,7 @@ static int run(void)
 		return EX_OSERR;
 	struct directory *directory = directory_new(conf.common.directory);
 	struct counters_async *counters = counters_async_new(state.base, &redis);
-	struct spool *spool = conf.spool ? spool_open(conf.spool, "policyd") : NULL;
+	struct spool *spool = conf.common.spool ? spool_open(conf.common.spool, "policyd") : NULL;
 	state.service = service_new(&(struct service_options){
 		.directory = directory,
 		.counters = counters,

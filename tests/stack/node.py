@@ -72,7 +72,12 @@ class Node:
         postgres = self.stack.postgres
         seal_key, webhook_key = self.stack.home / "seal.key", self.stack.home / "webhook.key"
         return {
-            "common": {"user": ACCOUNT, "node": self.name, "directory": self.state / "directory.mdb"},
+            "common": {
+                "user": ACCOUNT,
+                "node": self.name,
+                "directory": self.state / "directory.mdb",
+                "spool": self.state / "spool",
+            },
             "redis": {"socket": self.stack.redis.socket, "local": self.state / "counters.mdb"},
             "policyd": {"listen": f"unix:{self.sockets}/policyd", "socket_group": "postfix"},
             "milter": {"listen": f"unix:{self.sockets}/milter", "socket_group": "postfix", "seal_key": seal_key},
