@@ -6,6 +6,7 @@ import os
 import pathlib
 import shlex
 import sys
+import textwrap
 import time
 
 from .errors import StackError
@@ -19,6 +20,7 @@ from .tables import table
 FOLDER = ROOT / "build" / "demo"
 # The customary numbers, out of the way of the machine's own servers.
 PORTS = {587: 10587, 465: 10465, 2525: 12525}
+INDENT = " " * 8
 
 
 def main():
@@ -69,7 +71,7 @@ def play(bin_dir, keep):
         story = Story(stack)
         for number, step in enumerate(STEPS, 1):
             print(f"\n[{number:2}/{len(STEPS)}] {step.__doc__}", flush=True)
-            print(f"        ok: {step(story)}", flush=True)
+            print(textwrap.fill(f"ok: {step(story)}", 110, initial_indent=INDENT, subsequent_indent=INDENT), flush=True)
         show(story)
         if keep:
             write_env(story)

@@ -1,11 +1,12 @@
 """Where a stack keeps its files.
 
 Unix sockets have room for 107 bytes of path, and servers under accounts of their own must be able to walk to theirs. A
-folder that is too deep or closed to others therefore only gets a link to a short folder below /tmp.
+folder that is too deep, closed to others or of an odd name therefore only gets a link to a short folder below /tmp.
 """
 
 import os
 import pathlib
+import re
 import shutil
 import stat
 import tempfile
@@ -13,6 +14,8 @@ import tempfile
 # sun_path holds 108 bytes with its NUL; the longest socket below the home is "mx1/queue/private/proxywrite" and the
 # like.
 MAX_HOME = 107 - 48
+# Configuration files take a path without blanks and quotes.
+PLAIN = re.compile(r"[\w./+-]+")
 
 
 def make_home(wanted=None):
@@ -25,7 +28,7 @@ def make_home(wanted=None):
     wanted.mkdir(parents=True, exist_ok=True)
     link = wanted / "home"
     remove_home(wanted)
-    if len(str(link)) <= MAX_HOME and _open_to_all(wanted):
+    if len(str(link)) <= MAX_HOME and PLAIN.fullmatch(str(link)) and _open_to_all(wanted):
         link.mkdir()
         return link
     home = _short_home()
