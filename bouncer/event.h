@@ -6,6 +6,8 @@
  * The words are the customers' contract (waybill-webhooks(7)): types in the past tense, categories by cause, class and
  * scope of a bounce. A tracker makes events (track.h), a classifier judges them (classify.h), the store keeps them. */
 
+#include "common/bounce.h"
+
 #include "bouncer/event_row.h"
 
 enum event_type {
@@ -21,70 +23,7 @@ enum event_type {
 	EVENT_TYPE_MAX
 };
 
-enum bounce_class { CLASS_NONE, CLASS_HARD, CLASS_SOFT, CLASS_UNDETERMINED, BOUNCE_CLASS_MAX };
-
-enum bounce_scope {
-	SCOPE_NONE,
-	SCOPE_RECIPIENT,
-	SCOPE_RECIPIENT_DOMAIN,
-	SCOPE_NETWORK,
-	SCOPE_REMOTE_SYSTEM,
-	SCOPE_SENDER_IP,
-	SCOPE_SENDER_DOMAIN,
-	SCOPE_SENDER_ADDRESS,
-	SCOPE_CONTENT,
-	SCOPE_LOCAL,
-	BOUNCE_SCOPE_MAX
-};
-
-enum bounce_category {
-	CATEGORY_NONE,
-	CATEGORY_BAD_MAILBOX,
-	CATEGORY_MAILBOX_MOVED,
-	CATEGORY_INACTIVE_MAILBOX,
-	CATEGORY_QUOTA_ISSUES,
-	CATEGORY_RECIPIENT_FILTERED,
-	CATEGORY_BAD_DOMAIN,
-	CATEGORY_DNS_FAILURE,
-	CATEGORY_NO_ANSWER_FROM_HOST,
-	CATEGORY_BAD_CONNECTION,
-	CATEGORY_EXPIRED,
-	CATEGORY_GREYLISTED,
-	CATEGORY_RATE_LIMITED,
-	CATEGORY_IP_BLOCKED,
-	CATEGORY_SENDER_DOMAIN_BLOCKED,
-	CATEGORY_NO_PTR,
-	CATEGORY_AUTH_FAILED,
-	CATEGORY_BAD_SENDER,
-	CATEGORY_SPAM_CONTENT,
-	CATEGORY_VIRUS,
-	CATEGORY_CONTENT_RELATED,
-	CATEGORY_MESSAGE_TOO_BIG,
-	CATEGORY_POLICY_RELATED,
-	CATEGORY_RELAYING_ISSUES,
-	CATEGORY_ROUTING_LOOP,
-	CATEGORY_TLS_REQUIRED,
-	CATEGORY_PROTOCOL_ERRORS,
-	CATEGORY_LOCAL_POLICY,
-	CATEGORY_AUTO_REPLY,
-	CATEGORY_UNDETERMINED,
-	BOUNCE_CATEGORY_MAX
-};
-
-/* As they are written; *_NONE is "". */
 extern const char *const event_type_words[EVENT_TYPE_MAX];
-extern const char *const bounce_class_words[BOUNCE_CLASS_MAX];
-extern const char *const bounce_scope_words[BOUNCE_SCOPE_MAX];
-extern const char *const bounce_category_words[BOUNCE_CATEGORY_MAX];
-/* The scope that a category has when a rule names none (facts of the categories' table). */
-extern const enum bounce_scope bounce_category_scope[BOUNCE_CATEGORY_MAX];
-
-struct verdict {
-	enum bounce_class class;
-	enum bounce_category category;
-	enum bounce_scope scope;
-	const char *rule; /* which one spoke: "std/5.1.1" */
-};
 
 #define EVENT_DELAYS 4 /* queue, active, connect, transmit */
 
@@ -116,9 +55,7 @@ struct event {
 	bool partial;       /* the start of the message was not seen */
 };
 
-/* Does a bounce with this verdict forbid further mail to the recipient? It must be final and hard, and say that the
- * mailbox or its domain does not exist or is closed: a 5xx about our address or the message must not cost the customer a
- * living address, and a full mailbox may be emptied. */
+/* Does this event by itself forbid further mail to the recipient, for a time or for good (bounce_consequence())? */
 bool event_suppresses(const struct event *event);
 
 /* The domain of an address, in lower case, into OUT; its length. A literal or a missing domain gives 0. */

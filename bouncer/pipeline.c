@@ -1,11 +1,11 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "common/classify.h"
 #include "common/digest.h"
 #include "common/event_id.h"
 #include "common/memory.h"
 
-#include "bouncer/classify.h"
 #include "bouncer/line.h"
 #include "bouncer/pipeline.h"
 
@@ -13,6 +13,7 @@ struct pipeline {
 	struct pipeline_sink sink;
 	struct line_clock clock;
 	struct track *track;
+	struct rules *rules;
 	struct buffer last, material;
 	struct pipeline_counts counts;
 };
@@ -35,12 +36,34 @@ static void identify(struct pipeline *p, struct event *event)
 	event_id_print(digest, event->id);
 }
 
+/* Postfix's own words stand in reason, a remote's in response. */
+static void judge(const struct rules *rules, struct event *event)
+{
+	bool remote = event->response.len > 0;
+	event->verdict = (struct verdict){.rule = ""};
+	if (event->type != TYPE_DEFERRED && event->type != TYPE_BOUNCED)
+		return;
+	classify(rules,
+		 &(struct reply_facts){
+			 .words = remote ? event->response : event->reason,
+			 .code = event->code,
+			 .enhanced = event->dsn,
+			 .remote_enhanced = event->remote_dsn,
+			 .stage = event->stage,
+			 .relay = event->remote_mx,
+			 .own = !remote && !event->code,
+			 .final = event->type == TYPE_BOUNCED,
+			 .expired = event->expired,
+		 },
+		 &event->verdict);
+}
+
 static void finish(void *context, const struct event *told)
 {
 	struct pipeline *p = context;
 	struct event event = *told;
 	event.provider = classify_provider(event.remote_mx, event.response);
-	classify(&event, &event.verdict);
+	judge(p->rules, &event);
 	identify(p, &event);
 	p->counts.events[event.type]++;
 	p->sink.event(p->sink.context, &event);
@@ -52,6 +75,7 @@ struct pipeline *pipeline_new(const struct pipeline_sink *sink, int64_t (*zone_s
 	p->sink = *sink;
 	p->clock.zone_s = zone_s;
 	p->track = track_new(finish, p);
+	p->rules = rules_builtin();
 	return p;
 }
 
@@ -60,10 +84,17 @@ void pipeline_free(struct pipeline **pipeline)
 	if (!*pipeline)
 		return;
 	track_free(&(*pipeline)->track);
+	rules_free(&(*pipeline)->rules);
 	buffer_free(&(*pipeline)->last);
 	buffer_free(&(*pipeline)->material);
 	free(*pipeline);
 	*pipeline = NULL;
+}
+
+void pipeline_rules(struct pipeline *p, struct rules *rules)
+{
+	rules_free(&p->rules);
+	p->rules = rules;
 }
 
 /* A folded line counts as often as it was said. */

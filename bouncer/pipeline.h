@@ -8,6 +8,7 @@
 #include "bouncer/track.h"
 
 struct pipeline;
+struct rules;
 
 struct pipeline_sink {
 	/* A finished event; its texts live until the call returns. */
@@ -27,6 +28,9 @@ struct pipeline_counts {
 /* ZONE_S as in struct line_clock. SINK is copied. */
 struct pipeline *pipeline_new(const struct pipeline_sink *sink, int64_t (*zone_s)(int64_t local_s));
 void pipeline_free(struct pipeline **pipeline);
+
+/* Judges by RULES, which the pipeline owns from here on, instead of the built-in ones. */
+void pipeline_rules(struct pipeline *pipeline, struct rules *rules);
 
 /* One line without its end. NOW_US gives a year to a time that has none. */
 void pipeline_line(struct pipeline *pipeline, struct text line, int64_t now_us);
