@@ -123,33 +123,52 @@ static bool stamp_iso(struct text *line, const struct line_clock *clock, int64_t
 	return SKIP(*line, " ");
 }
 
-/* The daemons that ever log with a tag of their own (postfix-*.tar.gz, src). */
-static const char *const daemons[] = {
-	"anvil",    "bounce",    "cleanup",   "defer",      "discard",   "dnsblog",         "error",
-	"flush",    "lmtp",      "local",     "master",     "nqmgr",     "oqmgr",           "pickup",
-	"pipe",     "postalias", "postcat",   "postdrop",   "postfix",   "postfix-script",  "postlog",
-	"postlogd", "postmap",   "postqueue", "postscreen", "postsuper", "proxymap",        "proxywrite",
-	"qmgr",     "qmqpd",     "retry",     "scache",     "sendmail",  "showq",           "smtp",
-	"smtpd",    "spawn",     "tlsmgr",    "tlsproxy",   "trace",     "trivial-rewrite", "verify",
-	"virtual"};
+/* The programs that ever log with a tag of their own (postfix-*.tar.gz, src), by length of name and then the frequent ones
+ * first. Those that are silent never tell what happened to a message. */
+static const struct daemon {
+	struct text name;
+	bool silent;
+} daemons[] = {
+	{TEXT("qmgr"), false},           {TEXT("smtp"), false},       {TEXT("lmtp"), false},
+	{TEXT("pipe"), false},           {TEXT("smtpd"), false},      {TEXT("local"), false},
+	{TEXT("error"), false},          {TEXT("retry"), false},      {TEXT("defer"), false},
+	{TEXT("trace"), false},          {TEXT("nqmgr"), false},      {TEXT("oqmgr"), false},
+	{TEXT("qmqpd"), false},          {TEXT("anvil"), true},       {TEXT("flush"), true},
+	{TEXT("showq"), true},           {TEXT("spawn"), true},       {TEXT("bounce"), false},
+	{TEXT("pickup"), false},         {TEXT("scache"), true},      {TEXT("master"), true},
+	{TEXT("tlsmgr"), true},          {TEXT("verify"), true},      {TEXT("cleanup"), false},
+	{TEXT("virtual"), false},        {TEXT("discard"), false},    {TEXT("dnsblog"), true},
+	{TEXT("postcat"), true},         {TEXT("postfix"), true},     {TEXT("postlog"), true},
+	{TEXT("postmap"), true},         {TEXT("tlsproxy"), true},    {TEXT("postdrop"), true},
+	{TEXT("postlogd"), true},        {TEXT("proxymap"), true},    {TEXT("sendmail"), true},
+	{TEXT("postalias"), true},       {TEXT("postqueue"), true},   {TEXT("postsuper"), false},
+	{TEXT("proxywrite"), true},      {TEXT("postscreen"), false}, {TEXT("postfix-script"), true},
+	{TEXT("trivial-rewrite"), true},
+};
 
-static bool is_daemon(struct text name)
+static const struct daemon *find_daemon(struct text name)
 {
 	for (size_t i = 0; i < sizeof daemons / sizeof *daemons; i++)
-		if (text_equal(name, text_of(daemons[i])))
-			return true;
-	return false;
+		if (daemons[i].name.len == name.len && daemons[i].name.ptr[0] == name.ptr[0] &&
+		    memcmp(daemons[i].name.ptr, name.ptr, name.len) == 0)
+			return &daemons[i];
+	return NULL;
 }
 
 /* "postfix/submission/smtpd[16]": false when the program is not one of Postfix's. */
 static bool tag(struct text name, struct record *record)
 {
-	size_t first = text_find(name, '/'), last = text_rfind(name, '/');
-	if (first == SIZE_MAX || first == 0)
+	const char *first = name.len ? memchr(name.ptr, '/', name.len) : NULL;
+	if (!first || first == name.ptr)
 		return false;
-	record->instance = text_head(name, first);
-	record->daemon = text_from(name, last + 1);
-	return is_daemon(record->daemon);
+	size_t last = name.len;
+	while (name.ptr[last - 1] != '/')
+		last--;
+	record->instance = text_at(name.ptr, (size_t)(first - name.ptr));
+	record->daemon = text_at(name.ptr + last, name.len - last);
+	const struct daemon *daemon = record->daemon.len ? find_daemon(record->daemon) : NULL;
+	record->silent = daemon && daemon->silent;
+	return daemon;
 }
 
 /* "HOST TAG[PID]: " of RFC 3164; *REST is the message. */

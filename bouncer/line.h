@@ -57,6 +57,7 @@ struct record {
 	struct text host;
 	struct text instance; /* the tag's first component: "postfix" */
 	struct text daemon;   /* its last one: "smtpd" */
+	bool silent;          /* the daemon never tells what happened to a message */
 	uint32_t pid;
 	struct text queue_id; /* empty: none; NOQUEUE is a value */
 	uint32_t repeat;      /* how many times more the record counts; REPEATED, LOST: see there */

@@ -28,14 +28,16 @@ static bool is_base52(char c)
 
 bool line_queue_id(struct text t)
 {
+	size_t i = 0;
 	if (t.len < SHORT_MIN || t.len > QUEUE_ID_MAX)
 		return false;
-	bool hex = true, consonants = t.len >= LONG_MIN;
-	for (size_t i = 0; i < t.len; i++) {
-		hex = hex && is_hex(t.ptr[i]);
-		consonants = consonants && is_base52(t.ptr[i]);
-	}
-	return hex || consonants;
+	while (i < t.len && is_hex(t.ptr[i]))
+		i++;
+	if (i == t.len)
+		return true;
+	for (i = t.len < LONG_MIN ? t.len + 1 : 0; i < t.len && is_base52(t.ptr[i]);)
+		i++;
+	return i == t.len;
 }
 
 static int64_t base52_value(struct text t)
@@ -60,14 +62,17 @@ int64_t line_queue_time(struct text queue_id)
 	return base52_value(text_head(stamp, seconds)) * 1000000 + base52_value(text_from(stamp, seconds));
 }
 
-/* "1.25" at the start of *T. Seconds as Postfix prints them: no sign, no exponent. */
+/* "1.25" at the start of *T. Seconds as Postfix prints them: no sign, no exponent, few decimals. */
 static double decimal(struct text *t)
 {
-	double value = (double)line_number(t), unit = 0.1;
-	if (SKIP(*t, "."))
-		for (; t->len && line_digit(t->ptr[0]); *t = text_from(*t, 1), unit /= 10)
-			value += (t->ptr[0] - '0') * unit;
-	return value;
+	static const double scale[] = {1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
+	double whole = (double)line_number(t);
+	if (!SKIP(*t, "."))
+		return whole;
+	struct text digits = *t;
+	uint64_t fraction = line_number(t);
+	size_t count = digits.len - t->len;
+	return count < sizeof scale / sizeof *scale ? whole + (double)fraction * scale[count] : whole;
 }
 
 static void delays(struct text value, struct record *record)

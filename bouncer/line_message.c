@@ -16,38 +16,51 @@ struct message {
 		{(start), sizeof(start) - 1}, (read) \
 	}
 
-bool line_address(struct text *rest, struct text *out)
+/* Where the ">" is that no quoted string holds; NULL: a quote is left open. */
+static const char *closing(struct text t)
 {
 	bool quoted = false;
-	for (size_t i = 0; i < rest->len; i++) {
-		char c = rest->ptr[i];
+	for (size_t i = 0; i < t.len; i++) {
+		char c = t.ptr[i];
 		if (quoted && c == '\\')
 			i++;
 		else if (c == '"')
 			quoted = !quoted;
-		else if (c == '>' && !quoted) {
-			*out = text_head(*rest, i);
-			*rest = text_from(*rest, i + 1);
-			return true;
-		}
+		else if (c == '>' && !quoted)
+			return t.ptr + i;
 	}
-	/* An odd quote, as a client may send it: the first ">" then. */
-	size_t at = text_find(*rest, '>');
-	if (at == SIZE_MAX)
+	return NULL;
+}
+
+bool line_address(struct text *rest, struct text *out)
+{
+	const char *first = rest->len ? memchr(rest->ptr, '>', rest->len) : NULL, *end = first;
+	if (!first)
 		return false;
-	*out = text_head(*rest, at);
-	*rest = text_from(*rest, at + 1);
+	if (memchr(rest->ptr, '"', (size_t)(first - rest->ptr)))
+		end = closing(*rest);
+	if (!end) /* an odd quote, as a client may send it */
+		end = first;
+	*out = text_at(rest->ptr, (size_t)(end - rest->ptr));
+	rest->len -= out->len + 1;
+	rest->ptr = end + 1;
 	return true;
 }
 
 bool line_peer(struct text *rest, struct text *host, struct text *ip)
 {
-	size_t open = text_find(*rest, '['), close = text_find(*rest, ']');
-	if (open == SIZE_MAX || close == SIZE_MAX || close < open || text_find(text_head(*rest, open), ' ') != SIZE_MAX)
+	size_t open = 0;
+	while (open < rest->len && rest->ptr[open] != '[' && rest->ptr[open] != ' ')
+		open++;
+	if (open == rest->len || rest->ptr[open] != '[')
 		return false;
-	*host = text_head(*rest, open);
-	*ip = text_head(text_from(*rest, open + 1), close - open - 1);
-	*rest = text_from(*rest, close + 1);
+	const char *close = memchr(rest->ptr + open, ']', rest->len - open);
+	if (!close)
+		return false;
+	*host = text_at(rest->ptr, open);
+	*ip = text_at(rest->ptr + open + 1, (size_t)(close - rest->ptr) - open - 1);
+	rest->len -= (size_t)(close - rest->ptr) + 1;
+	rest->ptr = close + 1;
 	if (rest->len > 1 && rest->ptr[0] == ':' && line_digit(rest->ptr[1])) {
 		*rest = text_from(*rest, 1);
 		line_number(rest);
@@ -70,7 +83,7 @@ static const char *client(struct text text, struct record *record)
 	while (SKIP(text, ", ")) {
 		if (SKIP(text, "sasl_username=")) {
 			size_t end = text.len;
-			for (size_t i = 0; i < 3; i++) {
+			for (size_t i = 0; i < 3 && text_find(text, ',') != SIZE_MAX; i++) {
 				size_t at = text_search(text, behind[i]);
 				end = at < end ? at : end;
 			}
@@ -314,14 +327,6 @@ static const struct message without_queue_id[] = {
 	SAYS("rewrite ", NULL),
 };
 
-/* Daemons whose lines never tell what happened to a message. */
-static const struct text silent[] = {
-	TEXT("anvil"),    TEXT("dnsblog"),         TEXT("flush"),     TEXT("master"),         TEXT("postalias"),
-	TEXT("postcat"),  TEXT("postdrop"),        TEXT("postfix"),   TEXT("postfix-script"), TEXT("postlog"),
-	TEXT("postlogd"), TEXT("postmap"),         TEXT("postqueue"), TEXT("proxymap"),       TEXT("proxywrite"),
-	TEXT("scache"),   TEXT("sendmail"),        TEXT("showq"),     TEXT("spawn"),          TEXT("tlsmgr"),
-	TEXT("tlsproxy"), TEXT("trivial-rewrite"), TEXT("verify")};
-
 static const char *look_up(const struct message *table, size_t count, struct text text, struct record *record,
 			   const char *why)
 {
@@ -336,14 +341,6 @@ static const char *look_up(const struct message *table, size_t count, struct tex
 	return why;
 }
 
-static bool is_silent(struct text daemon)
-{
-	for (size_t i = 0; i < sizeof silent / sizeof *silent; i++)
-		if (text_equal(daemon, silent[i]))
-			return true;
-	return false;
-}
-
 /* postsuper's closing count, "Deleted: 115 messages", and postscreen's chatter. */
 static bool is_chatter(struct text message, const struct record *record)
 {
@@ -352,14 +349,14 @@ static bool is_chatter(struct text message, const struct record *record)
 		(text_ends(message, TEXT(" message")) || text_ends(message, TEXT(" messages"))));
 }
 
-/* A view of digits and letters in front of ": ", or nothing. */
+/* What stands in front of ": " within the length of a queue id, or nothing. */
 static struct text leading_id(struct text message)
 {
 	size_t len = 0;
-	while (len < message.len && len < 40 && message.ptr[len] != ':' && message.ptr[len] != ' ')
+	while (len < message.len && len < 40 && message.ptr[len] > ' ' && message.ptr[len] != ':')
 		len++;
 	bool ended = len + 1 < message.len && message.ptr[len] == ':' && message.ptr[len + 1] == ' ';
-	return ended ? text_head(message, len) : (struct text){0};
+	return text_at(message.ptr, ended ? len : 0);
 }
 
 const char *line_message(struct text message, struct record *record)
@@ -380,7 +377,7 @@ const char *line_message(struct text message, struct record *record)
 		return look_up(with_queue_id, sizeof with_queue_id / sizeof *with_queue_id, text_from(message, 9),
 			       record, "unknown message about NOQUEUE");
 	}
-	if (is_silent(record->daemon) || is_chatter(message, record))
+	if (record->silent || is_chatter(message, record))
 		return NULL;
 	return look_up(without_queue_id, sizeof without_queue_id / sizeof *without_queue_id, message, record,
 		       "unknown message without queue id");
