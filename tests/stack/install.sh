@@ -1,4 +1,5 @@
 # Sourced by demo.sh and check.sh, from the project's root: what they need of the system, and how they build.
+# shellcheck shell=bash
 
 WANTED_WEBHOOKS=standardwebhooks@1.1.1
 
