@@ -59,9 +59,17 @@ CREATE TABLE waybill.attempts (
 	status      integer,                            -- HTTP status; NULL: no answer
 	error       text,                               -- why there was none
 	answer      text,                               -- its first 1 KiB
-	PRIMARY KEY (customer, endpoint, event_id, attempt),
-	FOREIGN KEY (customer, endpoint, event_id) REFERENCES waybill.deliveries ON DELETE CASCADE
+	PRIMARY KEY (customer, endpoint, event_id, attempt)
 );
+-- They belong to deliveries, but a foreign key would cost more than all the rest of a record.
+CREATE FUNCTION waybill.forget_attempts() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM waybill.attempts a WHERE a.customer = OLD.customer AND a.endpoint = OLD.endpoint;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER forget_attempts AFTER DELETE ON waybill.endpoints
+	FOR EACH ROW EXECUTE FUNCTION waybill.forget_attempts();
 CREATE INDEX ON waybill.attempts USING brin (started_at);
 
 -- Deferrals come every few minutes for days: an endpoint is owed the first one of a message for a recipient, one of each

@@ -1,0 +1,172 @@
+#!/usr/bin/python3
+"""webhookd at work: POSTs a second from a full outbox beside bare libcurl and wrk on the same nginx, leases and records in a
+real PostgreSQL included; what a POST costs webhookd and Postgres; commit to POST when idle; memory at 10,000 endpoints."""
+
+import base64
+import pathlib
+import secrets
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+import bench  # noqa: E402
+from tests.scenario.webhookd.conftest import Relay  # noqa: E402
+from tests.scenario.webhookd.hostile import Hostile  # noqa: E402
+from tests.stack.ports import can_connect, free_port  # noqa: E402
+
+BODY_BYTES = 900  # as long as a native event
+NGINX = """worker_processes 1; daemon off; pid {home}/nginx.pid; error_log {home}/nginx.log;
+events {{ worker_connections 4096; }}
+http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {home}/b; proxy_temp_path {home}/p;
+ fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
+ server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "ok"; }} }} }}
+"""
+WRK = 'wrk.method = "POST"\nwrk.body = string.rep("x", %d)\nwrk.headers["Content-Type"] = "application/json"\n' % BODY_BYTES
+
+
+class Bench:
+    def __init__(self):
+        self.relay = Relay(bench.BUILD / "bin")
+        self.relay.start()
+        self.home, self.port = self.relay.home, free_port()
+
+    def __enter__(self):
+        (self.home / "nginx.conf").write_text(NGINX.format(home=self.home, port=self.port))
+        self.relay.processes.start("nginx", ["nginx", "-c", self.home / "nginx.conf"], self.home / "log" / "nginx.log")
+        self.relay.processes.ready("nginx", lambda: can_connect("127.0.0.1", self.port), self.home / "log" / "nginx.log")
+        return self
+
+    def __exit__(self, *_):
+        self.relay.stop()
+
+    def url(self, number=0):
+        return f"http://127.0.0.1:{self.port}/{number}"
+
+    def endpoints(self, count):
+        """Inserts them in one go, all with the same sealed secret's bytes sealed for each."""
+        rows = []
+        for number in range(count):
+            name = "ep_" + base64.b32encode(secrets.token_bytes(10)).decode().lower()
+            secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+            rows.append((name, self.url(number), self.relay.seal(secret, f"acme {name}")))
+        self.relay.sql("INSERT INTO waybill.endpoints (customer, endpoint, url, sealed_secret) SELECT 'acme', * FROM"
+                       " unnest(%s::text[], %s::text[], %s::bytea[])", *map(list, zip(*rows)))
+        return [row[0] for row in rows]
+
+    def owe(self, endpoints, each):
+        """EACH events for every endpoint."""
+        self.relay.sequence += 1
+        self.relay.sql(
+            "WITH e AS (INSERT INTO waybill.events (customer, occurred_at, event_id, seq, type, host, instance, queue_id,"
+            " message_id, sender, recipient, recipient_domain, smtp_code, enhanced_code, response, remote_mx, reason)"
+            " SELECT 'acme', timestamptz '2026-11-21' + n * interval '1 ms', 'evt_' || %s || '_' || n, n,"
+            " 'message.delivered', 'mx1', 'postfix', '4bXyZ12mN2VXxznjll', n || '@acme.example', 'billing@acme.example',"
+            " 'jane@example.net', 'example.net', 250, '2.0.0', '250 2.0.0 OK: queued as 153053D', 'mx.example.net',"
+            " '250 2.0.0 OK: queued as 153053D' FROM generate_series(1, %s) n RETURNING event_id, occurred_at)"
+            " INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)"
+            " SELECT 'acme', p, event_id, occurred_at FROM e, unnest(%s::text[]) p",
+            self.relay.sequence, each, endpoints)
+        self.relay.sql("VACUUM ANALYZE waybill.deliveries")
+        self.relay.sql("ANALYZE waybill.events")
+
+    def start(self):
+        self.relay.configure(postgres=self.relay.postgres.conninfo("waybill_webhookd"), allow_http="yes", ports=self.port,
+                             timeout="15s", lease="60s")
+        conf = self.home / "webhookd.conf"
+        conf.write_text(conf.read_text().replace("log_level = debug", "log_level = info"))
+        return bench.Process([self.relay.bin / "waybill-webhookd", "-c", conf], self.home / "log" / "webhookd.log")
+
+    def due(self):
+        return self.relay.sql("SELECT count(*) AS n FROM waybill.deliveries WHERE state = 'due'")[0]["n"]
+
+    def postgres_cpu_s(self):
+        root = bench.Process.__new__(bench.Process)
+        root.popen = type("Pid", (), {"pid": self.relay.processes.pid("postgres")})
+        return root.cpu_s()
+
+    def drain(self, endpoint_count, each):
+        """Posts everything: POSTs a second; CPU of webhookd and Postgres in microseconds a POST; memory in MiB."""
+        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.attempts, waybill.events")
+        self.owe(self.endpoints(endpoint_count), each)
+        total, before = endpoint_count * each, self.postgres_cpu_s()
+        start = time.monotonic()
+        process = self.start()
+        while self.due():
+            if time.monotonic() - start > 300:
+                raise RuntimeError((self.home / "log" / "webhookd.log").read_text()[-2000:])
+            time.sleep(0.05)
+        seconds = time.monotonic() - start
+        figures = (total / seconds, process.cpu_s() / total * 1e6, (self.postgres_cpu_s() - before) / total * 1e6,
+                   process.rss_kib() / 1024)
+        process.stop()
+        return figures
+
+    def bare(self, posts, connections):
+        done = subprocess.run([bench.BUILD / "tests" / "post_multi", self.url(), str(posts), str(connections), str(BODY_BYTES)],
+                              capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    def wrk(self, connections, seconds):
+        script = self.home / "post.lua"
+        script.write_text(WRK)
+        done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script, self.url()],
+                              capture_output=True, text=True, check=True)
+        return float(next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("Requests/sec")))
+
+    def idle_latency_ms(self, events):
+        """Commit to POST received, one event at a time."""
+        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.attempts, waybill.events")
+        server = Hostile()
+        self.relay.servers.append(server)
+        endpoint, _ = self.relay.endpoint(server.url("ok", "idle", host="127.0.0.1"))
+        arrived, keep = threading.Event(), server.keep
+
+        def note(name, post):
+            keep(name, post)
+            arrived.set()
+        server.keep = note
+        port, self.port = self.port, server.port
+        process = self.start()
+        self.port = port
+        time.sleep(1)
+        taken = []
+        for _ in range(events):
+            arrived.clear()
+            self.relay.event(endpoint, notify=False)
+            start = time.time()
+            self.relay.sql("NOTIFY waybill_deliveries")
+            arrived.wait(10)
+            taken.append((server.posts("idle")[-1].at - start) * 1000)
+            time.sleep(0.02)
+        process.stop()
+        return sorted(taken)
+
+
+def main():
+    met = True
+    print(f"{'figure':<44} {'webhookd':>12} {'beside':>24} {'ratio':>9}  goal")
+    with Bench() as b:
+        posts = bench.amount(40000, 4000)
+        bare = bench.median(b.bare(posts * 2, 50) for _ in range(bench.ROUNDS))
+        wrk = bench.median(b.wrk(50, bench.amount(5, 1)) for _ in range(bench.ROUNDS))
+        rounds = [b.drain(20, posts // 20) for _ in range(bench.ROUNDS)]
+        rate, cpu, postgres, _ = (bench.median(values) for values in zip(*rounds))
+        met &= bench.row("POSTs/s, 20 endpoints, beside libcurl multi", f"{rate:.0f}", f"{bare:.0f}", rate / bare, (">=", 0.85))
+        met &= bench.row("POSTs/s, 20 endpoints, beside wrk", f"{rate:.0f}", f"{wrk:.0f}", rate / wrk, (">=", 0.38))
+        bench.note("  CPU of webhookd", f"{cpu:.0f} us", "a POST")
+        bench.note("  CPU of Postgres", f"{postgres:.0f} us", f"a POST: the limit, {1e6 / postgres:.0f}/s on a core of its own")
+        rate, _, _, rss = b.drain(bench.amount(10000, 1000), 4)
+        bench.note("POSTs/s, 10,000 endpoints", f"{rate:.0f}", "4 events each")
+        met &= bench.row("memory at 10,000 endpoints, MiB", f"{rss:.1f}", "32", rss, ("<=", 32))
+        taken = b.idle_latency_ms(bench.amount(200, 20))
+        met &= bench.row("commit to POST, idle, p50 ms", f"{taken[len(taken) // 2]:.1f}", "10", taken[len(taken) // 2], ("<=", 10))
+        met &= bench.row("commit to POST, idle, p99 ms", f"{taken[int(len(taken) * 0.99)]:.1f}", "50", taken[int(len(taken) * 0.99)],
+                         ("<=", 50))
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
