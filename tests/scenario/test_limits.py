@@ -2,6 +2,7 @@
 load, two hosts that share a Redis."""
 
 import concurrent.futures
+import json
 import os
 import signal
 import threading
@@ -88,6 +89,8 @@ def test_each_refusal_explains_itself(stack, acme, what):
     in_force(acme, login)
     got, text = try_recipient(stack.node, login, sender, recipient)
     assert (got, f"[{reason}]" in text) == (code, True), text
+    [told] = stack.node.waybill_json("explain", text.rpartition("id=")[2].split()[0])
+    assert (told["reason"], told["login"], told["sender"]) == (reason, login.name, sender.strip("<>"))
     assert login.name in text and (recipient if reason.startswith("recipient") else sender.strip("<>")) in text
 
 
@@ -133,6 +136,20 @@ def test_of_many_recipients_only_the_suppressed_is_refused(stack, acme):
         client.send("".join(f"{command}\r\n" for command in commands))  # PIPELINING
         codes = [client.getreply()[0] for _ in commands]
     assert codes == [250] * 31 + [550] + [250] * 29
+
+
+def test_a_limit_warns_at_80_95_and_100_percent_once(stack, acme):
+    login = acme.login(limit="20/day")
+    in_force(acme, login)
+    replies = send_many([stack.node], login, 25, workers=1)
+    assert [reply.code for reply in replies] == [250] * 20 + [450] * 5
+    spool = (stack.node.state / "spool" / "policyd.jsonl").read_text().splitlines()
+    mine = [event for event in map(json.loads, spool) if event["login"] == login.name]
+    warnings = [event for event in mine if event["type"] == "limit.warning"]
+    assert [event["threshold"] for event in warnings] == [80, 95, 100]
+    assert [event["limits"][0]["used"] for event in warnings] == [16, 19, 20]
+    told = stack.node.waybill("explain", replies[-1].text.rpartition("id=")[2].split()[0]).stdout
+    assert f"{login.limit} 20/day messages of {login.name} (defer): 20 of 20 used, 1 more asked, has no room" in told
 
 
 @pytest.mark.parametrize("action, code", [("defer", 450), ("reject", 550), ("hold", 250), ("shadow", 250)])
