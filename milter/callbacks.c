@@ -16,6 +16,7 @@
 #include "common/memory.h"
 
 #include "milter/callbacks.h"
+#include "milter/sampler.h"
 #include "milter/signature.h"
 #include "milter/verdict.h"
 
@@ -111,6 +112,10 @@ static sfsistat on_mail(SMFICTX *ctx, char **argv)
 	signer_hash_begin(connection->hash);
 	session_begin(&connection->session, text_of(argv[0]), signer_hash_add, connection->hash);
 	connection->in_message = true;
+	pthread_rwlock_rdlock(&shared.lock);
+	if (shared.engine && sampler_wants(shared.engine->sampler))
+		session_sample(&connection->session);
+	pthread_rwlock_unlock(&shared.lock);
 	return go_on(connection, SMFIP_NR_MAIL);
 }
 
@@ -225,6 +230,17 @@ static sfsistat refuse_changed_login(SMFICTX *ctx, const struct session *session
 	return refuse(ctx, &reply);
 }
 
+/* The message as it now goes on, handed to a process that verifies it. */
+static void sample(const struct session *session, const struct verdict *verdict, struct text queue_id)
+{
+	struct buffer message = {0};
+	for (size_t i = verdict->signature_count; i-- > 0;)
+		session_wire_field(TEXT(SIGNATURE_FIELD), buffer_view(&verdict->signatures[i]), &message);
+	session_wire(session, &message);
+	sampler_submit(shared.engine->sampler, queue_id, &message);
+	buffer_free(&message);
+}
+
 static sfsistat end_message(SMFICTX *ctx, struct connection *connection)
 {
 	struct session *session = &connection->session;
@@ -240,6 +256,8 @@ static sfsistat end_message(SMFICTX *ctx, struct connection *connection)
 	sfsistat answer = carry_out(ctx, session, &verdict);
 	if (verdict.log.len)
 		log_info("%.*s: %.*s", TEXT_ARG(queue_id), TEXT_ARG(verdict.log));
+	if (session->sampled && verdict.signature_count && answer == SMFIS_ACCEPT)
+		sample(session, &verdict, queue_id);
 	verdict_free(&verdict);
 	return answer;
 }

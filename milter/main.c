@@ -15,16 +15,21 @@
 
 #include "milter/callbacks.h"
 #include "milter/keys.h"
+#include "milter/sampler.h"
 #include "milter/stats.h"
 #include "milter/verdict.h"
+
+/* DNS may take its time; nobody waits for it. */
+#define CHECK_TIMEOUT_MS 15000
 
 struct settings {
 	struct daemon_settings common;
 	struct counters_settings redis;
-	char *listen, *socket_group, *seal_key, *relay_domain, *feedback_id, *cfbl_address, *metrics;
+	char *listen, *socket_group, *seal_key, *relay_domain, *feedback_id, *cfbl_address, *metrics, *check_program,
+		*check_keys;
 	int socket_mode, unauthenticated, unsafe;
 	bool add_missing;
-	int64_t timeout_ms, key_cache, signature_lifetime_ms;
+	int64_t timeout_ms, key_cache, signature_lifetime_ms, self_check;
 };
 
 static const char *const unsafe_names[] = {"ignore", "report", "refuse", NULL}; /* enum verdict_unsafe */
@@ -62,6 +67,12 @@ static const struct conf_row rows[] = {
 	 "The name of this sender, last part of a Feedback-ID field LOGIN:CUSTOMER:NAME; empty: none is added."},
 	{"milter", "cfbl_address", CONF_STRING, offsetof(struct settings, cfbl_address), "", 0, 0, NULL, false,
 	 "Where complaints go, for a CFBL-Address field (RFC 9477), in relay_domain; empty: none is added."},
+	{"milter", "self_check", CONF_INT, offsetof(struct settings, self_check), "0", 0, 1000000000, NULL, false,
+	 "One in this many signed messages is verified against the key in DNS, by another process; 0: none."},
+	{"milter", "self_check_program", CONF_PATH, offsetof(struct settings, check_program),
+	 "/usr/sbin/waybill-dkim-check", 0, 0, NULL, false, "The program that verifies."},
+	{"milter", "self_check_keys", CONF_PATH, offsetof(struct settings, check_keys), "", 0, 0, NULL, false,
+	 "A file with lines NAME RECORD that stands in for DNS, for tests; empty: DNS is asked."},
 	METRICS_ROW("milter", struct settings, metrics),
 };
 
@@ -111,10 +122,7 @@ static void *reload_on_signal(void *signals)
 static int serve(void)
 {
 	static sigset_t reload;
-	sigset_t all;
 	pthread_t thread;
-	sigfillset(&all); /* no thread but the one that waits for it may get a signal; libmilter's waits for TERM */
-	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	sigemptyset(&reload);
 	sigaddset(&reload, SIGUSR1);
 	if (pthread_create(&thread, NULL, reload_on_signal, &reload) != 0)
@@ -126,6 +134,29 @@ static int serve(void)
 	return status;
 }
 
+static void self_checked(void *context, enum sampler_result result, struct text queue_id, struct text why)
+{
+	stats_note_check(context, result);
+	if (result == SAMPLER_FAILED)
+		log_warning("%.*s: self-check=failed, the message just signed does not verify: %.*s; receivers will "
+			    "see the same: "
+			    "waybill domain check tells more",
+			    TEXT_ARG(queue_id), TEXT_ARG(why));
+	else if (result == SAMPLER_UNKNOWN)
+		log_info("%.*s: self-check=unknown, %.*s", TEXT_ARG(queue_id), TEXT_ARG(why));
+}
+
+static void start_sampler(void)
+{
+	static const char *command[4];
+	command[0] = settings.check_program;
+	command[1] = settings.check_keys ? "--keys" : NULL;
+	command[2] = settings.check_keys;
+	if (settings.self_check && settings.check_program)
+		engine.sampler =
+			sampler_new(command, settings.self_check, CHECK_TIMEOUT_MS, self_checked, engine.metrics);
+}
+
 static int start_metrics(void)
 {
 	char *error = NULL;
@@ -135,9 +166,18 @@ static int start_metrics(void)
 	return metrics_http ? EX_OK : complain(error, EX_UNAVAILABLE);
 }
 
+/* Before the first thread: none but the one that waits for a signal may get it; libmilter has one that waits for TERM. */
+static void block_signals(void)
+{
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
 static int run(void)
 {
 	const struct counters_options redis = counters_options_of(&settings.redis);
+	block_signals();
 	engine.directory = directory_new(settings.common.directory);
 	engine.counters = counters_new(&redis);
 	engine.keys = keys_new(seal, (size_t)settings.key_cache);
@@ -148,9 +188,11 @@ static int run(void)
 						    .cfbl = text_of(settings.cfbl_address)};
 	engine.defer_uncounted = settings.redis.unavailable == COUNTERS_FALL_DEFER;
 	take_settings();
+	start_sampler();
 	int status = start_metrics();
 	if (status == EX_OK)
 		status = serve();
+	sampler_free(&engine.sampler);
 	metrics_http_stop(&metrics_http);
 	metrics_free(&engine.metrics);
 	keys_free(&engine.keys);

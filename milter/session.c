@@ -21,6 +21,8 @@ void session_begin(struct session *session, struct text sender, canon_sink *sink
 	session->destination_count = 0;
 	canon_body_begin(&session->body, sink, context);
 	survival_begin(&session->survival);
+	session->sampled = false;
+	session->kept.len = 0;
 }
 
 bool session_login(struct session *session, struct text login)
@@ -36,6 +38,7 @@ void session_free(struct session *session)
 	buffer_free(&session->login);
 	buffer_free(&session->sender);
 	buffer_free(&session->names);
+	buffer_free(&session->kept);
 	fields_free(&session->fields);
 	free(session->destinations);
 	session->destinations = NULL;
@@ -94,6 +97,37 @@ void session_body(struct session *session, struct text chunk)
 	session->body_bytes += (int64_t)chunk.len;
 	canon_body_add(&session->body, chunk);
 	survival_add(&session->survival, chunk);
+	if (!session->sampled)
+		return;
+	session->sampled = session->kept.len + chunk.len <= SESSION_MAX_KEPT;
+	if (session->sampled)
+		buffer_text(&session->kept, chunk);
+}
+
+void session_sample(struct session *session)
+{
+	session->sampled = true;
+}
+
+void session_wire_field(struct text name, struct text value, struct buffer *out)
+{
+	buffer_text(out, name);
+	buffer_text(out, TEXT(": "));
+	for (size_t i = 0; i < value.len; i++) {
+		if (value.ptr[i] == '\n' && (i == 0 || value.ptr[i - 1] != '\r'))
+			buffer_char(out, '\r');
+		buffer_char(out, value.ptr[i]);
+	}
+	buffer_text(out, TEXT("\r\n"));
+}
+
+void session_wire(const struct session *session, struct buffer *out)
+{
+	for (size_t i = 0; i < session->fields.count; i++)
+		if (!session_field_is_ours(session, i))
+			session_wire_field(fields_name(&session->fields, i), fields_value(&session->fields, i), out);
+	buffer_text(out, TEXT("\r\n"));
+	buffer_text(out, buffer_view(&session->kept));
 }
 
 bool session_field_is_ours(const struct session *session, size_t i)

@@ -32,10 +32,15 @@ struct session {
 	struct canon_body body;
 	struct survival survival;
 	int64_t body_bytes;
+	bool sampled;       /* the body is kept, for a check of the signature just made */
+	struct buffer kept; /* the body as it came, when SAMPLED */
 };
 
 /* A new message: SENDER as in MAIL FROM, brackets included or not. The canonical body will go to SINK. */
 void session_begin(struct session *session, struct text sender, canon_sink *sink, void *context);
+/* Keeps this message's body, unless it grows beyond SESSION_MAX_KEPT. */
+#define SESSION_MAX_KEPT ((size_t)1024 * 1024)
+void session_sample(struct session *session);
 /* LOGIN is what the mail server says at the end of the message (empty: none). Within one SMTP session a client logs in
  * at most once (RFC 4954 section 4): false when there was another login before. */
 bool session_login(struct session *session, struct text login);
@@ -48,6 +53,10 @@ void session_body(struct session *session, struct text chunk);
 struct text session_destination(const struct session *session, size_t i);
 /* Is field I one of X-Waybill-*? Only waybill itself may say such things: those that come in are taken out. */
 bool session_field_is_ours(const struct session *session, size_t i);
+/* Appends a sampled message as it will go over the wire, but for the fields that come on top of it. */
+void session_wire(const struct session *session, struct buffer *out);
+/* Appends one field as it goes over the wire: "NAME: VALUE" and CRLF, folded with CRLF. */
+void session_wire_field(struct text name, struct text value, struct buffer *out);
 /* The message's size on the wire in bytes: header, empty line, body. */
 int64_t session_size(const struct session *session);
 

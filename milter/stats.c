@@ -8,7 +8,9 @@ static const char *const algorithm_names[DIRECTORY_ALGORITHM_MAX + 1] = {"rsa-sh
 /* An RSA signature takes 0.2 ms, a look at Redis 0.1; beyond 20 ms something waits that should not. */
 static const int64_t bounds_us[] = {250, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 0};
 
-enum { MESSAGES, REFUSALS, SIGNATURES, UNSAFE, SECONDS };
+static const char *const check_names[SAMPLER_MAX + 1] = {"passed", "failed", "unknown"};
+
+enum { MESSAGES, REFUSALS, SIGNATURES, UNSAFE, SECONDS, CHECKS };
 static const struct metric rows[] = {
 	[MESSAGES] = {"milter_messages_total", "Messages by what was done at their end.", METRIC_COUNTER, "action",
 		      stats_action_names, NULL},
@@ -20,6 +22,8 @@ static const struct metric rows[] = {
 		    METRIC_COUNTER, "problem", survival_ids, NULL},
 	[SECONDS] = {"milter_end_of_message_seconds", "From the end of a message to the verdict.", METRIC_HISTOGRAM,
 		     NULL, NULL, bounds_us},
+	[CHECKS] = {"milter_self_checks_total", "Signed messages verified against DNS, by result.", METRIC_COUNTER,
+		    "result", check_names, NULL},
 };
 
 struct metrics *stats_new(void)
@@ -39,4 +43,9 @@ void stats_note(struct metrics *metrics, const struct stats_message *message)
 	for (size_t i = 0; i < DIRECTORY_ALGORITHM_MAX; i++)
 		metrics_add(metrics, SIGNATURES, i, (int64_t)message->signatures[i]);
 	metrics_observe(metrics, SECONDS, 0, message->took_us);
+}
+
+void stats_note_check(struct metrics *metrics, enum sampler_result result)
+{
+	metrics_add(metrics, CHECKS, result, 1);
 }

@@ -7,6 +7,7 @@
 #include "common/metrics.h"
 
 #include "milter/reply.h"
+#include "milter/sampler.h"
 #include "milter/survival.h"
 
 enum stats_action {
@@ -33,5 +34,7 @@ struct stats_message {
 struct metrics *stats_new(void);
 /* METRICS may be NULL. Any thread. */
 void stats_note(struct metrics *metrics, const struct stats_message *message);
+/* One self-check. */
+void stats_note_check(struct metrics *metrics, enum sampler_result result);
 
 #endif

@@ -17,6 +17,7 @@ struct counters;
 struct directory;
 struct keys;
 struct metrics;
+struct sampler;
 
 /* What all sessions share; its parts are thread-safe. */
 struct engine {
@@ -24,6 +25,7 @@ struct engine {
 	struct counters *counters;
 	struct keys *keys;
 	struct metrics *metrics; /* of stats.h; NULL: nothing is counted */
+	struct sampler *sampler; /* NULL: no message is checked */
 	const char *node;
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */
 	_Atomic int unsafe;                   /* enum verdict_unsafe */

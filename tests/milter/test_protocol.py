@@ -8,7 +8,7 @@ import stat
 import dkim
 import pytest
 
-from conftest import DIRECTORY, RSA, golden_records, public
+from conftest import DIRECTORY, GOLDEN, RSA, golden_records, public
 from protocol import ALL_ACTIONS, ALL_STEPS, NO_REPLY, NO_STEP, Milter
 
 
@@ -276,14 +276,58 @@ def test_without_redis_mail_under_a_limit_may_wait(make_daemon):
     milter.close()
 
 
+def metrics_page(daemon):
+    with socket.socket(socket.AF_UNIX) as http:
+        http.connect(str(daemon.folder / "metrics"))
+        http.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: http.recv(65536), b"")).decode()
+
+
+def self_checking(daemon, keys, program=None):
+    """A daemon that checks every message it can against KEYS, a text."""
+    (daemon.folder / "keys").write_text(keys)
+    daemon.write_conf(f"self_check = 1\nself_check_program = {program or daemon.build / 'bin' / 'waybill-dkim-check'}\n"
+                      f"self_check_keys = {daemon.folder}/keys")
+    daemon.write_directory()
+    daemon.start()
+    return daemon
+
+
+def test_self_check_passes_what_is_right(make_daemon):
+    records = (GOLDEN / "keys").read_text()
+    daemon = self_checking(make_daemon(), records + records.replace("example.com", "both.test"))
+    milter = daemon.connect()
+    milter.message(header("a@both.test", ("X-Waybill-Gone", "1")), b"A body \r\n\r\n\r\n")
+    daemon.wait(lambda: 'self_checks_total{result="passed"} 1' in metrics_page(daemon), "a passed self-check")
+    milter.message(header("Alice\n\t<a@example.com>"), b"")
+    daemon.wait(lambda: 'self_checks_total{result="passed"} 2' in metrics_page(daemon), "another one")
+    assert "self-check" not in daemon.log()
+    milter.close()
+
+
+def test_self_check_finds_a_wrong_record(make_daemon):
+    records = (GOLDEN / "keys").read_text()
+    start = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA"
+    daemon = self_checking(make_daemon(), records.replace(start + "w", start + "x"))
+    milter = daemon.connect()
+    assert milter.message(header(), queue_id="5E1F").accepted
+    daemon.wait_for_log("5E1F: self-check=failed, the message just signed does not verify: rsa: ")
+    milter.close()
+
+
+def test_self_check_without_its_program(make_daemon):
+    daemon = self_checking(make_daemon(), "", program="/nonexistent")
+    milter = daemon.connect()
+    assert milter.message(header(), queue_id="5E2F").accepted
+    daemon.wait_for_log("5E2F: self-check=unknown, the program cannot be started")
+    milter.close()
+
+
 def test_metrics(own_daemon, own_milter):
     own_milter.message(header("a@both.test"))
     own_milter.message(header("a@elsewhere.test"))
     own_milter.message(header(), b"\0\r\n")
-    with socket.socket(socket.AF_UNIX) as http:
-        http.connect(str(own_daemon.folder / "metrics"))
-        http.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        page = b"".join(iter(lambda: http.recv(65536), b"")).decode()
+    page = metrics_page(own_daemon)
     for line in ('waybill_milter_messages_total{action="signed"} 2', 'waybill_milter_messages_total{action="rejected"} 1',
                  'waybill_milter_refusals_total{reason="from-not-owned"} 1', 'waybill_milter_unsafe_total{problem="nul"} 1',
                  'waybill_milter_signatures_total{algorithm="rsa-sha256"} 2',
