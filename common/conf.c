@@ -9,7 +9,7 @@
 #include "common/conf_value.h"
 #include "common/memory.h"
 
-const char *const conf_sections[] = {"common",   "redis",  "policyd",   "milter", "bouncer",
+const char *const conf_sections[] = {"common",   "redis",  "policyd",   "milter", "bouncer", "classify",
 				     "webhookd", "report", "directory", "ctl",    NULL};
 
 /* One file being read: inih's handler is told no line numbers, so the reader counts them. */
@@ -55,7 +55,7 @@ static void describe_bad_value(struct reader *r, const struct conf_row *row, con
 static bool own_section(const struct reader *r, const char *name)
 {
 	for (size_t i = 0; i < r->count; i++)
-		if (strcmp(r->rows[i].section, name) == 0)
+		if (r->rows[i].help && strcmp(r->rows[i].section, name) == 0)
 			return true;
 	return false;
 }

@@ -37,7 +37,8 @@ struct conf_row {
 	int64_t min, max;           /* of numbers, in the field's unit */
 	const char *const *choices; /* of CONF_ENUM, NULL-terminated */
 	bool reload;                /* a reload takes a new value; else it asks for a restart */
-	const char *help;           /* one sentence for waybill.conf(5) */
+	const char *help;           /* one sentence for waybill.conf(5); NULL: another program's row, of whose section
+				     * this program reads no more, so it judges no other key there */
 };
 
 /* Every section that any program knows. */

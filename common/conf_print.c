@@ -31,6 +31,8 @@ void conf_sample(FILE *out, const struct conf_row *rows, size_t count)
 {
 	const char *section = NULL;
 	for (size_t i = 0; i < count; i++) {
+		if (!rows[i].help)
+			continue;
 		print_section(out, &rows[i], &section);
 		fprintf(out, "# %s\n%s%s = %s\n", rows[i].help, rows[i].standard ? "#" : "", rows[i].key,
 			rows[i].standard ? rows[i].standard : "");

@@ -1,7 +1,5 @@
 #include <stddef.h>
 
-#include "common/rules_conf.h"
-
 #include "ctl/settings.h"
 
 #define FIELD(name) offsetof(struct settings, name)
@@ -35,7 +33,8 @@ const struct conf_row settings_rows[] = {
 	 "The domain that customers include in their SPF record."},
 	{"ctl", "spf_check", CONF_PATH, FIELD(spf_check), "", 0, 0, NULL, false,
 	 "The helper waybill-spf-check; when empty, the one beside waybill."},
-	RULES_ROW(struct settings),
+	/* The bouncer's: both judge alike. */
+	{"bouncer", "rules", CONF_PATH, FIELD(rules), "", 0, 0, NULL, false, NULL},
 	{"directory", "postgres", CONF_STRING, FIELD(follow_postgres), "dbname=waybill user=waybill_follow", 0, 0, NULL,
 	 false,
 	 "How waybill directory follow reaches Postgres; several hosts for failover, with "
