@@ -56,16 +56,20 @@ int check_domain(const char *word, char out[ADDR_MAX_DOMAIN + 1])
 	return why ? wrong_at("domain", out, at, why) : 0;
 }
 
+const char *domain_canonical(struct text domain, char out[ADDR_MAX_DOMAIN + 1])
+{
+	size_t at;
+	const char *why = idn_to_ascii(domain, out, ADDR_MAX_DOMAIN + 1);
+	return why ? why : addr_domain_check(text_of(out), &at);
+}
+
 const char *address_canonical(struct text word, char out[ADDR_MAX + 1])
 {
 	struct addr address;
 	char domain[ADDR_MAX_DOMAIN + 1];
-	size_t at;
 	const char *why = addr_parse(word, &address);
 	if (!why)
-		why = idn_to_ascii(address.domain, domain, sizeof(domain));
-	if (!why)
-		why = addr_domain_check(text_of(domain), &at);
+		why = domain_canonical(address.domain, domain);
 	if (why)
 		return why;
 	address.domain = text_of(domain);

@@ -14,6 +14,8 @@ int check_customer(const char *word);
 int check_login(const char *word, char out[CHECK_LOGIN_SIZE]);
 /* A domain of letters, digits and hyphens after IDNA (RFC 5890); OUT gets its A-labels in lower case. */
 int check_domain(const char *word, char out[ADDR_MAX_DOMAIN + 1]);
+/* The same for a text of any length, without printing: NULL, or what is wrong. */
+const char *domain_canonical(struct text domain, char out[ADDR_MAX_DOMAIN + 1]);
 /* A mail address (RFC 5321); OUT gets its canonical key. */
 int check_address(const char *word, char out[ADDR_MAX + 1]);
 /* The same for a text of any length, without printing: NULL, or what is wrong. */

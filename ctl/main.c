@@ -94,6 +94,9 @@ const struct command commands[] = {
 	 {{"due", NULL, "do what is due, for every domain unless one is named, and say what is waited for; for a timer"},
 	  {"force", NULL, "activate the pending key without having seen it in DNS"}},
 	 "Makes the next DKIM key, or activates it once every authoritative server shows it.", cmd_domain_rotate},
+	{"domain", "import-opendkim", "KEYTABLE SIGNINGTABLE",
+	 {{"customer", "CUSTOMER", "whose domains they become"}},
+	 "Takes over the domains and keys of an OpenDKIM, with their selectors.", cmd_domain_import_opendkim},
 	{"domain", "remove", "DOMAIN", {{0}},
 	 "Removes a domain and its keys; needs --yes.", cmd_domain_remove},
 
