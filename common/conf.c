@@ -9,7 +9,7 @@
 #include "common/conf_value.h"
 #include "common/memory.h"
 
-const char *const conf_sections[] = {"common",   "redis",  "policyd",   "milter", "bouncer", "classify",
+const char *const conf_sections[] = {"common",   "redis",  "policyd",   "milter", "bouncer",
 				     "webhookd", "report", "directory", "ctl",    NULL};
 
 /* One file being read: inih's handler is told no line numbers, so the reader counts them. */
