@@ -8,6 +8,7 @@ import shlex
 import sys
 import textwrap
 import time
+from urllib.parse import quote
 
 from .errors import StackError
 from .paths import remove_home
@@ -143,10 +144,12 @@ def places(story):
         "CA_FILE": stack.tls.ca,
         "DNS_ADDRESS": stack.dns.address,
         "REDIS_SOCKET": stack.redis.socket,
+        "POLICYD_SOCKET": node.sockets / "policyd",
+        "MILTER_SOCKET": node.sockets / "milter",
         "PGHOST": stack.postgres.folder,
         "PGDATABASE": "waybill",
         "PGUSER": "waybill_support",
-        "POSTGRES": stack.postgres.conninfo("postgres"),
+        "POSTGRES": f"postgresql://postgres@{quote(str(stack.postgres.folder), safe='')}/waybill",
         "POSTFIX_CONFIG": node.postfix.etc,
         "MAILLOG": node.postfix.maillog,
         "SINK_FOLDER": stack.sink.folder,
