@@ -167,6 +167,12 @@ static enum bounce_class class_of(const struct reply_facts *f, const struct ques
 	return first == '5' ? CLASS_HARD : CLASS_UNDETERMINED;
 }
 
+static bool is_gone(enum bounce_category category)
+{
+	return category == CATEGORY_BAD_MAILBOX || category == CATEGORY_MAILBOX_MOVED ||
+	       category == CATEGORY_BAD_DOMAIN;
+}
+
 static void judge(const struct reply_facts *f, const struct question *q, const struct rule *r, struct verdict *out)
 {
 	*out = (struct verdict){.category = CATEGORY_UNDETERMINED, .rule = r ? r->id : "undetermined"};
@@ -178,6 +184,9 @@ static void judge(const struct reply_facts *f, const struct question *q, const s
 	/* A rule may know better than a missing or wrong code, but a message that is tried again has not failed hard. */
 	if (r->class != CLASS_NONE && (f->final || r->class == CLASS_SOFT))
 		out->class = f->expired ? CLASS_SOFT : r->class;
+	/* No code at all, but words that nobody says of a mailbox that may yet take the message. */
+	if (out->class == CLASS_UNDETERMINED && f->final && r->role_count[ROLE_WORDS] && is_gone(r->category))
+		out->class = CLASS_HARD;
 	/* What expired is told as such; the cause's scope says about whom. */
 	if (f->expired)
 		out->category = CATEGORY_EXPIRED;

@@ -1,0 +1,148 @@
+"""How well the built-in rules judge real bounces (../shared/corpus/bounces, or the folder in WAYBILL_BOUNCES).
+
+For each recipient of a mail: status, reply code, stage and words go through `waybill classify`, and the verdict is compared
+with the label. Two measures of "suppressed for good": against the label's hard=true as it stands, and against the same
+with the corrections of PLAINLY_WRONG. Floors are what the present rules reach, rounded down."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections import Counter, defaultdict
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from bounce_mail import recipients  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[4]
+CORPUS = pathlib.Path(os.environ.get("WAYBILL_BOUNCES", ROOT.parent / "shared/corpus/bounces"))
+WAYBILL = os.environ.get("WAYBILL", str(ROOT / "build/dev/bin/waybill"))
+
+# Our categories for each of the labels' reasons; the first is the usual one. The labels know fewer and other kinds.
+REASONS = {
+    "userunknown": {"bad-mailbox"}, "hasmoved": {"mailbox-moved"}, "suspend": {"inactive-mailbox"},
+    "mailboxfull": {"quota-issues"}, "filtered": {"recipient-filtered"}, "hostunknown": {"bad-domain"},
+    "notaccept": {"bad-domain"}, "networkerror": {"dns-failure", "routing-loop", "no-answer-from-host", "bad-connection"},
+    "expired": {"expired", "no-answer-from-host", "bad-connection"}, "blocked": {"ip-blocked"}, "rejected": {"bad-sender"},
+    "authfailure": {"auth-failed"}, "spamdetected": {"spam-content"}, "policyviolation": {"policy-related"},
+    "securityerror": {"policy-related"}, "requireptr": {"no-ptr"}, "systemerror": {"protocol-errors"},
+    "systemfull": {"protocol-errors"}, "mailererror": {"protocol-errors"}, "norelaying": {"relaying-issues"},
+    "mesgtoobig": {"message-too-big"}, "exceedlimit": {"message-too-big"}, "contenterror": {"content-related"},
+    "notcompliantrfc": {"content-related"}, "virusdetected": {"virus"}, "speeding": {"rate-limited"},
+    "failedstarttls": {"tls-required"}, "onhold": {"undetermined"},
+}
+NOT_BOUNCES = {"feedback", "vacation"}
+
+# Labels that the mail's own words contradict. Words and codes, no file names: it holds for any set. Such a recipient is
+# left out of the second measure: either verdict is right.
+UNKNOWN_WORDS = ("user unknown", "unknown user", "no such user", "user not exist", "does not exist", "recipient not found",
+                 "mailbox unavailable")
+
+
+def plainly_wrong(row, found):
+    """Why the label is, or None."""
+    said = (found.diagnostic + " " + found.notice).lower()
+    if row["reason"] == "filtered" and any(word in said for word in UNKNOWN_WORDS):
+        return "the server says that the user is unknown: this labeller guesses at a filter behind it"
+    if row["reason"] == "notaccept" and "null mx" in said:
+        return "a null MX is permanent (RFC 7505 section 3), whatever status the sender made of it"
+    return None
+
+
+def load():
+    with open(CORPUS / "labels.tsv", encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file, delimiter="\t") if r["reason"] not in NOT_BOUNCES]
+    pairs = []
+    for row in rows:
+        found = recipients((CORPUS / row["file"]).read_bytes())
+        number = int(row["n"]) - 1
+        if number < len(found):
+            pairs.append((row, found[number]))
+    return rows, pairs
+
+
+def judge(pairs):
+    lines = "".join(json.dumps({"text": f.diagnostic, "code": f.code, "enhanced": f.status, "stage": f.stage,
+                                "relay": f.relay}) + "\n" for _, f in pairs)
+    run = subprocess.run([WAYBILL, "classify", "--json", "-"], input=lines, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def ratio(part, whole):
+    return part / whole if whole else 1.0
+
+
+def suppression(results, truth):
+    true = sum(1 for r, f, v in results if v["consequence"] == "permanent" and truth(r, f))
+    said = sum(1 for r, f, v in results if v["consequence"] == "permanent")
+    real = sum(1 for r, f, v in results if truth(r, f))
+    return ratio(true, said), ratio(true, real)
+
+
+def macro_f1(results):
+    """Over the labels' reasons: does the category belong to the reason?"""
+    counts = defaultdict(Counter)
+    for row, _, verdict in results:
+        allowed = REASONS[row["reason"]]
+        if verdict["category"] in allowed:
+            counts[row["reason"]]["true"] += 1
+            continue
+        counts[row["reason"]]["missed"] += 1
+        for reason, categories in REASONS.items():
+            if verdict["category"] in categories:
+                counts[reason]["false"] += 1
+                break
+    scores = [ratio(2 * c["true"], 2 * c["true"] + c["missed"] + c["false"]) for reason, c in counts.items()
+              if c["true"] + c["missed"]]
+    return sum(scores) / len(scores)
+
+
+@pytest.fixture(scope="module")
+def results():
+    if not (CORPUS / "labels.tsv").exists():
+        pytest.skip(f"there is no {CORPUS}")
+    rows, pairs = load()
+    verdicts = judge(pairs)
+    assert len(verdicts) == len(pairs)
+    assert len(pairs) >= 0.9 * len(rows), "too few of the labelled recipients were found in the mails"
+    return [(row, found, verdict) for (row, found), verdict in zip(pairs, verdicts)]
+
+
+def report(results):
+    strict = suppression(results, lambda r, f: r["hard"] == "true")
+    judged = suppression([x for x in results if not plainly_wrong(x[0], x[1])], lambda r, f: r["hard"] == "true")
+    said_wrong = [(r, f, v) for r, f, v in results
+                  if v["consequence"] == "permanent" and r["hard"] != "true" and not plainly_wrong(r, f)]
+    undetermined = ratio(sum(v["category"] == "undetermined" for _, _, v in results), len(results))
+    return {"recipients": len(results), "strict": strict, "judged": judged, "macro_f1": macro_f1(results),
+            "undetermined": undetermined, "false": said_wrong}
+
+
+def test_suppression_is_right_and_complete(results):
+    score = report(results)
+    print(f"\n{score['recipients']} recipients; permanent suppression: precision {score['judged'][0]:.3f} "
+          f"recall {score['judged'][1]:.3f} (labels as they stand: {score['strict'][0]:.3f} {score['strict'][1]:.3f}); "
+          f"macro-F1 {score['macro_f1']:.3f}; undetermined {score['undetermined']:.3f}")
+    for row, found, verdict in score["false"]:
+        print(f"  false: {row['file']} {row['reason']}: {verdict['category']} {verdict['rule']}: {found.diagnostic[:120]}")
+    assert score["judged"][0] >= 0.98 and score["judged"][1] >= 0.85
+
+
+def test_categories(results):
+    score = report(results)
+    assert score["macro_f1"] >= 0.75
+    assert score["undetermined"] <= 0.10
+
+
+if __name__ == "__main__":
+    rows, pairs = load()
+    for (row, found), verdict in zip(pairs, judge(pairs)):
+        good = verdict["category"] in REASONS[row["reason"]]
+        permanent = verdict["consequence"] == "permanent"
+        mark = "ok" if good and permanent == (row["hard"] == "true") else "SUPPRESSES" if permanent and row["hard"] != "true" \
+            else "MISSES" if row["hard"] == "true" and not permanent else "differs"
+        print(mark, row["file"], row["n"], row["reason"], row["hard"], found.status, found.code, found.stage, "->",
+              verdict["category"], verdict["class"], verdict["rule"], "|", found.diagnostic[:200].replace("\n", " "), sep="\t")
