@@ -53,6 +53,7 @@ static bool find_key(const struct import *import, struct text name, struct opend
 		if (line.len && !opendkim_key_parse(line, out) && text_equal(out->name, name))
 			return true;
 	}
+	*out = (struct opendkim_key){0};
 	return false;
 }
 
