@@ -68,20 +68,23 @@ def submit(node, login, sender, recipients, message, port=587):
     that to the message when it came so far, else the first refusal."""
     recipients = [recipients] if isinstance(recipients, str) else recipients
     content = message if isinstance(message, bytes) else message.as_bytes(policy=email.policy.SMTP)
-    with Client(node, port) as client:
-        code, text = client.auth_plain(login.name, login.password)
-        if code != 235:
-            return Reply(code, text, "AUTH")
-        code, text = client.mail(sender)
-        if code != 250:
-            return Reply(code, text, "MAIL FROM")
-        replies = [client.rcpt(recipient) for recipient in recipients]
-        if not any(code == 250 for code, _ in replies):
-            return Reply(*replies[0], "RCPT TO")
-        return _data(client, content)
+    try:
+        with Client(node, port) as client:
+            return _transaction(client, login, sender, recipients, content)
+    except smtplib.SMTPResponseException as refused:
+        return Reply(refused.smtp_code, refused.smtp_error, "the greeting or STARTTLS")
 
 
-def _data(client, content):
+def _transaction(client, login, sender, recipients, content):
+    code, text = client.auth_plain(login.name, login.password)
+    if code != 235:
+        return Reply(code, text, "AUTH")
+    code, text = client.mail(sender)
+    if code != 250:
+        return Reply(code, text, "MAIL FROM")
+    replies = [client.rcpt(recipient) for recipient in recipients]
+    if not any(code == 250 for code, _ in replies):
+        return Reply(*replies[0], "RCPT TO")
     try:
         return Reply(*client.data(content), "end of DATA")
     except smtplib.SMTPDataError as refused:
