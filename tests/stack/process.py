@@ -84,7 +84,7 @@ class Processes:
         child = self.children.get(name)
         return child.poll() if child else None
 
-    def ready(self, name, check, log, seconds=10):
+    def ready(self, name, check, log, seconds=20):
         """Waits until CHECK() is true; a server that ends or stays silent is an error that shows LOG."""
 
         def look():

@@ -4,7 +4,7 @@ from .errors import StackError
 from .process import wait_until
 
 
-def wait_for(what, look, seconds=20):
+def wait_for(what, look, seconds=30):
     """LOOK()'s first true value; WHAT names it in the error when it does not come."""
     value = wait_until(look, seconds, every=0.05)
     if not value:
