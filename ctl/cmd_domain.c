@@ -102,6 +102,45 @@ int cmd_domain_list(struct ctl *ctl)
 			      PARAMS(option(ctl, "customer")));
 }
 
+/* With --json one object; for people three parts below one another. */
+static int show_json(struct ctl *ctl, const char *domain)
+{
+	return database_print(
+		ctl, OUTPUT_RECORD, NULL,
+		"SELECT domain, customer, dkim_mode, header_profile, created_at, "
+		"coalesce((SELECT json_agg(k) FROM (SELECT selector, algorithm, state, created_at, active_at, "
+		"retiring_at, "
+		"retired_at FROM waybill.dkim_keys WHERE domain = $1 ORDER BY created_at, selector) AS k), '[]') AS "
+		"keys, "
+		"coalesce((SELECT json_agg(c) FROM (SELECT name, status, detail, advice, checked_at, changed_at "
+		"FROM waybill.domain_checks WHERE domain = $1 ORDER BY name) AS c), '[]') AS checks "
+		"FROM waybill.domains WHERE domain = $1",
+		PARAMS(domain));
+}
+
+static int show_parts(struct ctl *ctl, const char *domain)
+{
+	int status = database_print(
+		ctl, OUTPUT_RECORD, NULL,
+		"SELECT domain, customer, dkim_mode, header_profile, created_at, "
+		"ARRAY(SELECT id || ': ' || spec FROM waybill.limits AS l WHERE l.customer = d.customer "
+		"AND scope = 'domain' AND coalesce(l.domain, d.domain) = d.domain ORDER BY id) AS limits "
+		"FROM waybill.domains AS d WHERE domain = $1",
+		PARAMS(domain));
+	if (!status)
+		status = database_print(
+			ctl, OUTPUT_LIST, "no DKIM keys: waybill domain rotate DOMAIN",
+			"SELECT selector, algorithm, state, created_at, active_at, retiring_at, retired_at "
+			"FROM waybill.dkim_keys WHERE domain = $1 ORDER BY created_at, selector",
+			PARAMS(domain));
+	if (status)
+		return status;
+	return database_print(ctl, OUTPUT_LIST, "not checked yet: waybill domain check DOMAIN",
+			      "SELECT name AS check, status, detail, advice, checked_at FROM support.domain_checks "
+			      "WHERE domain = $1 ORDER BY name",
+			      PARAMS(domain));
+}
+
 int cmd_domain_show(struct ctl *ctl)
 {
 	char domain[ADDR_MAX_DOMAIN + 1];
@@ -110,19 +149,7 @@ int cmd_domain_show(struct ctl *ctl)
 		status = domain_require(ctl, domain);
 	if (status)
 		return status;
-	status = database_print(
-		ctl, OUTPUT_RECORD, NULL,
-		"SELECT domain, customer, dkim_mode, header_profile, created_at, "
-		"ARRAY(SELECT id || ': ' || spec FROM waybill.limits AS l WHERE l.customer = d.customer "
-		"AND scope = 'domain' AND coalesce(l.domain, d.domain) = d.domain ORDER BY id) AS limits "
-		"FROM waybill.domains AS d WHERE domain = $1",
-		PARAMS(domain));
-	if (status)
-		return status;
-	return database_print(ctl, OUTPUT_LIST, "no DKIM keys: waybill domain rotate DOMAIN",
-			      "SELECT selector, algorithm, state, created_at, active_at, retiring_at, retired_at "
-			      "FROM waybill.dkim_keys WHERE domain = $1 ORDER BY created_at, selector",
-			      PARAMS(domain));
+	return ctl->json ? show_json(ctl, domain) : show_parts(ctl, domain);
 }
 
 int cmd_domain_remove(struct ctl *ctl)

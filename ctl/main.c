@@ -82,7 +82,7 @@ const struct command commands[] = {
 	 {{"customer", "CUSTOMER", "only its domains"}},
 	 "Lists domains and their keys.", cmd_domain_list},
 	{"domain", "show", "DOMAIN", {{0}},
-	 "Shows one domain and its keys.", cmd_domain_show},
+	 "Shows one domain, its keys and what the last check found.", cmd_domain_show},
 	{"domain", "records", "DOMAIN",
 	 {{"panel", NULL, "name, type and whole value, for a provider's web form"}},
 	 "Prints the DNS records to publish, as lines of a zone file.", cmd_domain_records},
@@ -294,8 +294,10 @@ static int run(struct ctl *ctl)
 int main(int argc, char **argv)
 {
 	struct ctl ctl = {0};
+#ifndef __SANITIZE_ADDRESS__ /* LeakSanitizer looks into the process, which this forbids */
 	/* This process may hold unsealed keys and new passwords: no core dump shows them. */
 	prctl(PR_SET_DUMPABLE, 0);
+#endif
 	int used = take_front(argc, argv, &ctl.file);
 	if (used < 0)
 		return 0;

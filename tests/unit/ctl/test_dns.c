@@ -1,4 +1,4 @@
-/* DNS answers, DMARC records, CSV lines: strangers' bytes and people's files. */
+/* DNS answers, DMARC records, CSV lines, OpenDKIM's tables: strangers' bytes and people's files. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 #include "ctl/csv.h"
 #include "ctl/dmarc.h"
 #include "ctl/dns_answer.h"
+#include "ctl/opendkim_table.h"
 
 /* A header, the question a.test TXT, and COUNT answers to follow. */
 #define HEAD(count) "\0\1\x81\x80\0\1\0" count "\0\0\0\0\1a\4test\0\0\x10\0\1"
@@ -141,12 +142,36 @@ static void array_literals(void **state)
 	buffer_free(&array);
 }
 
+static void opendkim_tables(void **state)
+{
+	struct opendkim_key key;
+	struct opendkim_signing signing;
+	(void)state;
+	assert_null(opendkim_key_parse(opendkim_line(TEXT("k1 \t %:sel:/etc/key # why")), &key));
+	assert_true(text_equal(key.name, TEXT("k1")) && text_equal(key.domain, TEXT("%")));
+	assert_true(text_equal(key.selector, TEXT("sel")) && text_equal(key.key, TEXT("/etc/key")));
+	static const char *const bad_keys[] = {
+		"", "k1", "k1 a.test", "k1 a.test:sel", "k1 a.test:sel:", "k1 :sel:/x", "k1 a.test::/x"};
+	for (size_t i = 0; i < sizeof(bad_keys) / sizeof(*bad_keys); i++)
+		assert_non_null(opendkim_key_parse(text_of(bad_keys[i]), &key));
+	static const char *const patterns[] = {"a.test k", "*@a.test k", "joe@a.test k"};
+	for (size_t i = 0; i < sizeof(patterns) / sizeof(*patterns); i++) {
+		assert_null(opendkim_signing_parse(text_of(patterns[i]), &signing));
+		assert_true(text_equal(signing.domain, TEXT("a.test")) && text_equal(signing.name, TEXT("k")));
+	}
+	static const char *const bad_patterns[] = {"a.test", "* k", "*@*.a.test k", ".a.test k", "joe@ k"};
+	for (size_t i = 0; i < sizeof(bad_patterns) / sizeof(*bad_patterns); i++)
+		assert_non_null(opendkim_signing_parse(text_of(bad_patterns[i]), &signing));
+	assert_int_equal(opendkim_line(TEXT("  # only a comment")).len, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers_become_text), cmocka_unit_test(damage_is_found),
 		cmocka_unit_test(dmarc_records),       cmocka_unit_test(alignment),
-		cmocka_unit_test(csv_goes_both_ways),  cmocka_unit_test(array_literals),
+		cmocka_unit_test(opendkim_tables),     cmocka_unit_test(csv_goes_both_ways),
+		cmocka_unit_test(array_literals),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
