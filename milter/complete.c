@@ -1,20 +1,8 @@
 #include <stdio.h>
 
-#include "milter/complete.h"
+#include "common/limit.h"
 
-/* Days since 1970 to year, month (1 to 12), day: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms",
- * civil_from_days. Years begin in March, so that the leap day is the last. */
-static void civil(int64_t days, int64_t *year, int64_t *month, int64_t *day)
-{
-	days += 719468; /* since 0000-03-01 */
-	int64_t era = (days >= 0 ? days : days - 146096) / 146097, of_era = days - era * 146097;
-	int64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-	int64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-	int64_t march = (5 * of_year + 2) / 153;
-	*day = of_year - (153 * march + 2) / 5 + 1;
-	*month = march < 10 ? march + 3 : march - 9;
-	*year = year_of_era + era * 400 + (*month <= 2);
-}
+#include "milter/complete.h"
 
 void complete_date(int64_t now_s, char *out)
 {
@@ -22,9 +10,10 @@ void complete_date(int64_t now_s, char *out)
 					   "Mon", "Tue", "Wed"}; /* 1970-01-01 was the first */
 	static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
 					     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-	int64_t year, month, day, second = now_s % 86400;
-	civil(now_s / 86400, &year, &month, &day);
-	snprintf(out, COMPLETE_DATE_SIZE, "%s, %02d %s %04d %02d:%02d:%02d +0000", days[now_s / 86400 % 7], (int)day,
+	int64_t year, second = now_s % 86400;
+	int month, day;
+	limit_date(now_s / 86400, &year, &month, &day);
+	snprintf(out, COMPLETE_DATE_SIZE, "%s, %02d %s %04d %02d:%02d:%02d +0000", days[now_s / 86400 % 7], day,
 		 months[month - 1], (int)(year % 10000), (int)(second / 3600), (int)(second / 60 % 60),
 		 (int)(second % 60));
 }

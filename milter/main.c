@@ -12,6 +12,7 @@
 #include "common/directory.h"
 #include "common/metrics_http.h"
 #include "common/seal.h"
+#include "common/spool.h"
 
 #include "milter/callbacks.h"
 #include "milter/keys.h"
@@ -188,6 +189,7 @@ static int run(void)
 						    .cfbl = text_of(settings.cfbl_address)};
 	engine.defer_uncounted = settings.redis.unavailable == COUNTERS_FALL_DEFER;
 	take_settings();
+	engine.spool = settings.common.spool ? spool_open(settings.common.spool, "milter") : NULL;
 	start_sampler();
 	int status = start_metrics();
 	if (status == EX_OK)
@@ -195,6 +197,7 @@ static int run(void)
 	sampler_free(&engine.sampler);
 	metrics_http_stop(&metrics_http);
 	metrics_free(&engine.metrics);
+	spool_close(&engine.spool);
 	keys_free(&engine.keys);
 	counters_free(&engine.counters);
 	directory_free(&engine.directory);

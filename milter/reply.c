@@ -22,6 +22,7 @@ const char *const reply_ids[REPLY_MAX + 1] = {
 	[REPLY_SENDER_MALFORMED] = "sender-malformed",
 	[REPLY_SENDER_NOT_OWNED] = "sender-not-owned",
 	[REPLY_SENDER_FOREIGN] = "sender-foreign",
+	[REPLY_ANNOTATION] = "annotation",
 	[REPLY_UNSAFE] = "unsafe",
 	[REPLY_LIMIT_DEFERRED] = "limit",
 	[REPLY_LIMIT_REJECTED] = "limit-rejected",
@@ -78,6 +79,7 @@ static const struct row {
 		{"550", "5.7.1",
 		 "Sender address <{address}> is of a domain of another customer, login <{login}>; use a domain of "
 		 "your own"},
+	[REPLY_ANNOTATION] = {"550", "5.6.0", "The message of login <{login}> has {detail}; mend it or leave it out"},
 	[REPLY_UNSAFE] =
 		{"550", "5.6.0",
 		 "{detail}, so its signature would not arrive whole; From <{address}>, login <{login}>; send it as "
@@ -154,7 +156,7 @@ void reply_make(enum reply_reason reason, const struct reply_words *words, struc
 	text_put(text_of(row->code), out->code, sizeof out->code);
 	text_put(text_of(row->enhanced), out->enhanced, sizeof out->enhanced);
 	struct text rest = text_of(row->text), id = text_of(reply_ids[reason]);
-	size_t used = 0, size = sizeof out->text - id.len - sizeof " []";
+	size_t used = 0, size = sizeof out->text - id.len - words->id.len - sizeof " [] id=";
 	while (rest.len) {
 		char digits[24];
 		size_t open = text_find(rest, '{'), close = text_find(rest, '}');
@@ -164,5 +166,6 @@ void reply_make(enum reply_reason reason, const struct reply_words *words, struc
 		add_text(word(text_at(rest.ptr + open + 1, close - open - 1), words, digits), out->text, size, &used);
 		rest = text_from(rest, close + 1);
 	}
-	snprintf(out->text + used, sizeof out->text - used, " [%s]", reply_ids[reason]);
+	snprintf(out->text + used, sizeof out->text - used, " [%s]%s%.*s", reply_ids[reason],
+		 words->id.len ? " id=" : "", TEXT_ARG(words->id));
 }

@@ -24,6 +24,7 @@ enum reply_reason {
 	REPLY_SENDER_MALFORMED,
 	REPLY_SENDER_NOT_OWNED,
 	REPLY_SENDER_FOREIGN,
+	REPLY_ANNOTATION,
 	REPLY_UNSAFE,
 	REPLY_LIMIT_DEFERRED,
 	REPLY_LIMIT_REJECTED,
@@ -39,6 +40,7 @@ struct reply_words {
 	struct text address, login, domain;
 	struct text detail; /* from_parse()'s reason, a status reason, … */
 	struct text limit;  /* "acme-hour 100/h" */
+	struct text id;     /* of this refusal, behind the text; empty: none */
 	int64_t used, allowed;
 	int64_t retry_after_s;
 };

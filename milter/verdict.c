@@ -7,10 +7,12 @@
 #include "common/directory.h"
 #include "common/encode.h"
 #include "common/log.h"
+#include "common/spool.h"
 
 #include "milter/authorise.h"
 #include "milter/keys.h"
 #include "milter/meter.h"
+#include "milter/record.h"
 #include "milter/signature.h"
 #include "milter/stats.h"
 #include "milter/verdict.h"
@@ -37,6 +39,8 @@ struct work {
 	struct signing_domain author, relay;
 	struct survival_finding finding;
 	char finding_words[160];
+	struct record_annotation annotation;
+	char refusal_id[RECORD_ID_SIZE];
 	struct counters_request request;
 	struct counters_result charge;
 	char instance[METER_INSTANCE_SIZE], limit[METER_LIMIT_TEXT];
@@ -126,6 +130,13 @@ static enum reply_reason check_survival(struct work *work)
 	find_words(work);
 	work->auth.words.detail = text_of(work->finding_words);
 	return REPLY_UNSAFE;
+}
+
+static enum reply_reason take_annotation(struct work *work)
+{
+	const char *why = record_annotation(&work->session->fields, &work->annotation);
+	work->auth.words.detail = text_of(why);
+	return why ? REPLY_ANNOTATION : REPLY_NONE;
 }
 
 static enum reply_reason over_limit(struct work *work, struct verdict *out)
@@ -244,6 +255,8 @@ static enum reply_reason decide(struct work *work, struct verdict *out)
 	authorise(&work->view, work->session, work->now_s, &work->auth);
 	enum reply_reason reason = work->auth.reason;
 	if (reason == REPLY_NONE)
+		reason = take_annotation(work);
+	if (reason == REPLY_NONE)
 		reason = check_survival(work);
 	if (reason != REPLY_NONE)
 		return reason;
@@ -325,6 +338,7 @@ static void log_line(const struct work *work, enum reply_reason reason, struct v
 	add_word(log, "login", buffer_view(&work->session->login));
 	add_word(log, "from", text_of(work->auth.authors.from));
 	log_selectors(work, out, log);
+	add_word(log, "tag", work->annotation.tag);
 	add_word(log, "action", text_of(action_words[action_of(reason, out)]));
 	if (reason != REPLY_NONE)
 		add_word(log, "reason", text_of(reply_id(reason)));
@@ -334,13 +348,58 @@ static void log_line(const struct work *work, enum reply_reason reason, struct v
 	log_usage(work, log);
 }
 
-static void refuse(const struct work *work, enum reply_reason reason, struct verdict *out)
+static struct record_context record_context(const struct work *work)
+{
+	return (struct record_context){.node = text_of(work->engine->node),
+				       .queue_id = work->queue_id,
+				       .customer = work->auth.customer.name,
+				       .login = buffer_view(&work->session->login),
+				       .from = text_of(work->auth.authors.from),
+				       .now_s = work->now_s};
+}
+
+/* Leaves the refusal in the spool under the id that its reply tells. */
+static void spool_refusal(const struct work *work, enum reply_reason reason, const struct verdict *out)
+{
+	struct record_context context = record_context(work);
+	struct buffer line = {0};
+	bool asked = work->charge.count > 0;
+	record_refusal(&context, work->refusal_id, reason, work->session, &out->reply, asked ? &work->request : NULL,
+		       asked ? &work->charge : NULL, &line);
+	spool_add(work->engine->spool, buffer_view(&line));
+	buffer_free(&line);
+}
+
+static void name_refusal(struct work *work)
+{
+	unsigned char random[5];
+	digest_random(random, sizeof random);
+	record_id_print(random, work->refusal_id);
+	work->auth.words.id = text_of(work->refusal_id);
+}
+
+static void refuse(struct work *work, enum reply_reason reason, struct verdict *out)
 {
 	out->action = VERDICT_REFUSE;
+	if (work->engine->spool)
+		name_refusal(work);
 	reply_make(reason, &work->auth.words, &out->reply);
+	if (work->engine->spool)
+		spool_refusal(work, reason, out);
 	if (work->auth.customer.name.len)
 		counters_refund(work->engine->counters, work->auth.customer.name, text_of(work->engine->node),
 				work->queue_id);
+}
+
+static void annotate(const struct work *work)
+{
+	struct record_context context = record_context(work);
+	struct buffer line = {0};
+	if (!work->engine->spool || (!work->annotation.tag.len && !work->annotation.metadata.len))
+		return;
+	record_annotated(&context, &work->annotation, &line);
+	spool_add(work->engine->spool, buffer_view(&line));
+	buffer_free(&line);
 }
 
 static void refuse_in_trouble(const struct work *work, struct verdict *out)
@@ -382,6 +441,9 @@ static enum reply_reason reach(struct work *work, struct verdict *out)
 	log_line(work, reason, out);
 	if (reason != REPLY_NONE)
 		refuse(work, reason, out);
+	else
+		annotate(work);
+	buffer_free(&work->annotation.metadata);
 	release_keys(work, &work->author);
 	release_keys(work, &work->relay);
 	directory_end(&work->view);

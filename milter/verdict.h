@@ -18,6 +18,7 @@ struct directory;
 struct keys;
 struct metrics;
 struct sampler;
+struct spool;
 
 /* What all sessions share; its parts are thread-safe. */
 struct engine {
@@ -26,6 +27,7 @@ struct engine {
 	struct keys *keys;
 	struct metrics *metrics; /* of stats.h; NULL: nothing is counted */
 	struct sampler *sampler; /* NULL: no message is checked */
+	struct spool *spool;     /* of events; NULL: none is kept */
 	const char *node;
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */
 	_Atomic int unsafe;                   /* enum verdict_unsafe */

@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -105,7 +106,7 @@ class Daemon:
         self.process = self.redis = None
 
     def write_conf(self, extra="", redis=""):
-        self.conf.write_text(f"[common]\nnode = mx1\ndirectory = {self.snapshot}\n"
+        self.conf.write_text(f"[common]\nnode = mx1\ndirectory = {self.snapshot}\nspool = {self.folder}/spool\n"
                              f"[redis]\nsocket = {self.redis_socket}\nlocal = {self.folder}/counters.mdb\n{redis}\n"
                              f"[milter]\nmetrics = {self.folder}/metrics\n"
                              f"\nlisten = unix:{self.path}\nseal_key = {self.seal}\nsocket_mode = 0600\n{extra}\n")
@@ -122,7 +123,11 @@ class Daemon:
     def start(self):
         self.process = subprocess.Popen([self.build / "bin" / "waybill-milter", "-c", self.conf], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=open(self.log_path, "ab"))
-        self.wait(self.path.exists, "the milter")
+        self.wait(self.is_served, "the milter")
+
+    def is_served(self):
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.path)) == 0
 
     def wait(self, condition, what):
         for _ in range(1500):

@@ -1,5 +1,6 @@
 """The milter process over its socket: what Postfix would see. Signatures are verified by dkimpy."""
 
+import json
 import os
 import signal
 import socket
@@ -274,6 +275,47 @@ def test_without_redis_mail_under_a_limit_may_wait(make_daemon):
     milter = daemon.connect()
     verify(milter.message(header()), header())
     milter.close()
+
+
+def spooled(daemon, queue_id):
+    lines = (daemon.folder / "spool" / "milter.jsonl").read_text().splitlines()
+    return [entry for entry in map(json.loads, lines) if entry["queue_id"] == queue_id]
+
+
+def test_tag_and_metadata_leave_the_message_for_the_event(daemon, milter):
+    headers = header("a@example.com", ("X-Waybill-Tag", " invoice "),
+                     ("X-Waybill-Metadata", '{"order":\n\t[1, -2.5e3, "\\u00e9"], "x": null}'))
+    answer = milter.message(headers, queue_id="7A6")
+    assert b"aybill" not in answer.apply(headers, b"")
+    verify(answer, headers)
+    [entry] = spooled(daemon, "7A6")
+    assert (entry["type"], entry["customer"], entry["login"], entry["host"]) == ("message.annotated", "acme", "app", "mx1")
+    assert entry["tag"] == "invoice" and entry["metadata"] == {"order": [1, -2500.0, "\u00e9"], "x": None}
+    daemon.wait_for_log("7A6: customer=acme, login=app, from=a@example.com, domain=example.com, selector=rsa, tag=invoice")
+
+
+@pytest.mark.parametrize("name, value, why", [
+    ("X-Waybill-Tag", "x" * 129, "more than 128 bytes"),
+    ("X-Waybill-Tag", "t\x01g", "not printable ASCII"),
+    ("X-Waybill-Metadata", "[]", "no JSON object"),
+    ("X-Waybill-Metadata", '{"a": 01}', "no JSON object"),
+    ("X-Waybill-Metadata", '{"a": 1,}', "no JSON object"),
+    ("X-Waybill-Metadata", '{"a": "\\x"}', "no JSON object"),
+    ("X-Waybill-Metadata", '{} {}', "no JSON object"),
+    ("X-Waybill-Metadata", '{"a":' * 9 + "1" + "}" * 9, "no JSON object"),
+    ("X-Waybill-Metadata", '{"a": "' + "x" * 2048 + '"}', "more than 2048 bytes"),
+])
+def test_bad_annotations_are_refused(milter, name, value, why):
+    answer = milter.message(header("a@example.com", (name, value)))
+    assert answer.text.startswith("550 5.6.0") and why in answer.text and "[annotation]" in answer.text
+
+
+def test_refusals_have_an_id_that_the_spool_explains(daemon, milter):
+    answer = milter.message(header("a@elsewhere.test"), queue_id="1D5")
+    [entry] = spooled(daemon, "1D5")
+    assert answer.text.endswith(f"[from-not-owned] id={entry['id']}") and len(entry["id"]) == 8
+    assert (entry["type"], entry["action"], entry["reason"], entry["from"]) == (
+        "policy.refused", "reject", "from-not-owned", "a@elsewhere.test")
 
 
 def metrics_page(daemon):

@@ -127,14 +127,15 @@ static void every_reply_is_well_formed(void **state)
 	char longest[400];
 	memset(longest, 'x', sizeof longest);
 	struct text text = text_at(longest, sizeof longest);
-	const struct reply_words words = {text, text, text, text, text, INT64_MAX, INT64_MAX, INT64_MAX};
+	const struct reply_words words = {text,      text,      text,     text, text, TEXT("abcdefgh"),
+					  INT64_MAX, INT64_MAX, INT64_MAX};
 	for (int reason = REPLY_NONE + 1; reason < REPLY_MAX; reason++) {
 		struct reply reply;
 		char id[64];
 		reply_make((enum reply_reason)reason, &words, &reply);
 		assert_int_equal(reply.code[0], reply.enhanced[0]);
 		assert_int_equal(reply_is_permanent((enum reply_reason)reason), reply.code[0] == '5');
-		snprintf(id, sizeof id, " [%s]", reply_id((enum reply_reason)reason));
+		snprintf(id, sizeof id, " [%s] id=abcdefgh", reply_id((enum reply_reason)reason));
 		assert_true(text_ends(text_of(reply.text), text_of(id)));
 		assert_null(strpbrk(reply.text, "{}\r\n"));
 	}

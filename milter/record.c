@@ -1,0 +1,285 @@
+#include <string.h>
+
+#include "milter/record.h"
+
+void record_id_print(const unsigned char random[5], char out[RECORD_ID_SIZE])
+{
+	uint64_t bits = 0;
+	for (int i = 0; i < 5; i++)
+		bits = bits << 8 | random[i];
+	for (int i = 0; i < RECORD_ID_SIZE - 1; i++, bits >>= 5)
+		out[i] = "abcdefghijklmnopqrstuvwxyz234567"[bits & 31];
+	out[RECORD_ID_SIZE - 1] = '\0';
+}
+
+/* ---- JSON in: is it one object? Recursive descent over RFC 8259; each function takes what it is called for. */
+
+struct json {
+	struct text rest;
+	int depth;
+};
+
+static bool json_value(struct json *json);
+
+static char json_peek(struct json *json)
+{
+	while (json->rest.len && memchr(" \t\r\n", json->rest.ptr[0], 4))
+		json->rest = text_from(json->rest, 1);
+	return json->rest.len ? json->rest.ptr[0] : '\0';
+}
+
+static bool json_take(struct json *json, char c)
+{
+	if (json_peek(json) != c)
+		return false;
+	json->rest = text_from(json->rest, 1);
+	return true;
+}
+
+/* Behind a backslash: how many bytes the escape has, 0 when it is none. */
+static size_t json_escape(struct text rest)
+{
+	if (!rest.len || !memchr("\"\\/bfnrtu", rest.ptr[0], 9))
+		return 0;
+	if (rest.ptr[0] != 'u')
+		return 1;
+	for (size_t i = 1; i <= 4; i++)
+		if (i >= rest.len || !memchr("0123456789abcdefABCDEF", rest.ptr[i], 22))
+			return 0;
+	return 5;
+}
+
+static bool json_string(struct json *json)
+{
+	if (!json_take(json, '"'))
+		return false;
+	while (json->rest.len) {
+		unsigned char c = (unsigned char)json->rest.ptr[0];
+		json->rest = text_from(json->rest, 1);
+		if (c == '"')
+			return true;
+		if (c < 0x20 || c > 0x7e)
+			return false;
+		size_t escape = c == '\\' ? json_escape(json->rest) : 0;
+		if (c == '\\' && !escape)
+			return false;
+		json->rest = text_from(json->rest, escape);
+	}
+	return false;
+}
+
+static size_t json_digits(struct json *json)
+{
+	size_t count = 0;
+	for (; json->rest.len && json->rest.ptr[0] >= '0' && json->rest.ptr[0] <= '9'; count++)
+		json->rest = text_from(json->rest, 1);
+	return count;
+}
+
+static bool json_number(struct json *json)
+{
+	json_take(json, '-');
+	bool zero = json->rest.len && json->rest.ptr[0] == '0';
+	size_t digits = json_digits(json);
+	if (!digits || (zero && digits > 1))
+		return false;
+	if (text_starts(json->rest, TEXT("."))) {
+		json->rest = text_from(json->rest, 1);
+		if (!json_digits(json))
+			return false;
+	}
+	if (!text_starts_fold(json->rest, TEXT("e")))
+		return true;
+	json->rest = text_from(json->rest, 1);
+	if (text_starts(json->rest, TEXT("+")) || text_starts(json->rest, TEXT("-")))
+		json->rest = text_from(json->rest, 1);
+	return json_digits(json) > 0;
+}
+
+/* An object or array, between OPEN and CLOSE. */
+static bool json_group(struct json *json, char open, char close)
+{
+	if (!json_take(json, open) || ++json->depth > RECORD_MAX_DEPTH)
+		return false;
+	json->depth -= json_peek(json) == close;
+	if (json_take(json, close))
+		return true;
+	do {
+		if (open == '{' && (!json_string(json) || !json_take(json, ':')))
+			return false;
+		if (!json_value(json))
+			return false;
+	} while (json_take(json, ','));
+	json->depth--;
+	return json_take(json, close);
+}
+
+static bool json_word(struct json *json, struct text word)
+{
+	if (!text_starts(json->rest, word))
+		return false;
+	json->rest = text_from(json->rest, word.len);
+	return true;
+}
+
+static bool json_value(struct json *json)
+{
+	switch (json_peek(json)) {
+	case '{': return json_group(json, '{', '}');
+	case '[': return json_group(json, '[', ']');
+	case '"': return json_string(json);
+	case 't': return json_word(json, TEXT("true"));
+	case 'f': return json_word(json, TEXT("false"));
+	case 'n': return json_word(json, TEXT("null"));
+	}
+	return json_number(json);
+}
+
+static bool is_json_object(struct text t)
+{
+	struct json json = {t, 0};
+	return json_group(&json, '{', '}') && json_peek(&json) == '\0' && !json.rest.len;
+}
+
+/* ---- what the application says */
+
+static const char *take_tag(const struct fields *fields, struct text *tag)
+{
+	size_t at = 0, count = fields_find(fields, TEXT("x-waybill-tag"), &at);
+	*tag = count ? text_trim(fields_value(fields, at)) : TEXT("");
+	if (count > 1)
+		return "several X-Waybill-Tag fields";
+	if (tag->len > RECORD_MAX_TAG)
+		return "an X-Waybill-Tag of more than 128 bytes";
+	for (size_t i = 0; i < tag->len; i++)
+		if (tag->ptr[i] < 0x20 || tag->ptr[i] > 0x7e)
+			return "an X-Waybill-Tag that is not printable ASCII";
+	return NULL;
+}
+
+static const char *take_metadata(const struct fields *fields, struct buffer *out)
+{
+	size_t at = 0, count = fields_find(fields, TEXT("x-waybill-metadata"), &at);
+	if (!count)
+		return NULL;
+	struct text value = text_trim(fields_value(fields, at));
+	if (count > 1)
+		return "several X-Waybill-Metadata fields";
+	if (value.len > RECORD_MAX_METADATA)
+		return "an X-Waybill-Metadata of more than 2048 bytes";
+	if (!is_json_object(value))
+		return "an X-Waybill-Metadata that is no JSON object of ASCII";
+	for (size_t i = 0; i < value.len; i++)
+		if (value.ptr[i] != '\r' && value.ptr[i] != '\n')
+			buffer_char(out, value.ptr[i]);
+	return NULL;
+}
+
+const char *record_annotation(const struct fields *fields, struct record_annotation *out)
+{
+	const char *why = take_tag(fields, &out->tag);
+	return why ? why : take_metadata(fields, &out->metadata);
+}
+
+/* ---- JSON out */
+
+/* A JSON string of what may be no text: control bytes are escaped; beyond ASCII each byte becomes U+FFFD, since these
+ * are names and addresses, which are UTF-8 at most by SMTPUTF8. */
+static void add_string(struct buffer *out, struct text t)
+{
+	buffer_char(out, '"');
+	for (size_t i = 0; i < t.len; i++) {
+		unsigned char c = (unsigned char)t.ptr[i];
+		if (c == '"' || c == '\\')
+			buffer_format(out, "\\%c", c);
+		else if (c < 0x20 || c == 0x7f)
+			buffer_format(out, "\\u%04x", c);
+		else if (c > 0x7f)
+			buffer_text(out, TEXT("\\ufffd"));
+		else
+			buffer_char(out, (char)c);
+	}
+	buffer_char(out, '"');
+}
+
+static void add_text(struct buffer *out, const char *name, struct text value)
+{
+	buffer_format(out, ",\"%s\":", name);
+	add_string(out, value);
+}
+
+static void add_number(struct buffer *out, const char *name, int64_t value)
+{
+	buffer_format(out, ",\"%s\":%lld", name, (long long)value);
+}
+
+static void add_head(struct buffer *out, const char *type, const struct record_context *context)
+{
+	int64_t year, second = context->now_s % 86400;
+	int month, day;
+	limit_date(context->now_s / 86400, &year, &month, &day);
+	buffer_format(out, "{\"type\":\"%s\",\"time\":\"%04d-%02d-%02dT%02d:%02d:%02dZ\"", type, (int)year, month, day,
+		      (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60));
+	add_text(out, "host", context->node);
+	add_text(out, "customer", context->customer);
+	add_text(out, "login", context->login);
+	add_text(out, "queue_id", context->queue_id);
+}
+
+static void add_limit(struct buffer *out, const struct counters_item *item, const struct limit_usage *usage)
+{
+	char spec[LIMIT_SPEC_TEXT_MAX];
+	limit_spec_print(&item->limit.spec, spec);
+	buffer_format(out, "{\"scope\":\"%s\"", limit_scope_names[item->limit.scope]);
+	add_text(out, "limit", item->limit.id);
+	add_text(out, "spec", text_of(spec));
+	add_text(out, "unit", text_of(limit_unit_names[item->limit.unit]));
+	add_text(out, "action", text_of(limit_action_names[item->limit.action]));
+	add_text(out, "subject", item->subject);
+	add_number(out, "cost", item->cost);
+	add_number(out, "used", usage->used);
+	add_number(out, "allowed", usage->allowed_units);
+	if (!usage->allowed && usage->retry_after_us != INT64_MAX)
+		add_number(out, "retry_after_ms", usage->retry_after_us / 1000);
+	buffer_format(out, ",\"fits\":%s}", usage->allowed ? "true" : "false");
+}
+
+static void add_limits(struct buffer *out, const struct counters_request *request, const struct counters_result *result)
+{
+	buffer_text(out, TEXT(",\"limits\":["));
+	for (size_t i = 0; i < result->count && i < request->count; i++) {
+		if (i)
+			buffer_char(out, ',');
+		add_limit(out, &request->items[i], &result->usage[i]);
+	}
+	buffer_char(out, ']');
+}
+
+void record_refusal(const struct record_context *context, const char *id, enum reply_reason reason,
+		    const struct session *session, const struct reply *reply, const struct counters_request *request,
+		    const struct counters_result *result, struct buffer *out)
+{
+	add_head(out, "policy.refused", context);
+	add_text(out, "id", text_of(id));
+	add_text(out, "action", reply_is_permanent(reason) ? TEXT("reject") : TEXT("defer"));
+	add_text(out, "reason", text_of(reply_id(reason)));
+	add_text(out, "detail", text_of(reply->text));
+	add_text(out, "sender", buffer_view(&session->sender));
+	add_text(out, "from", context->from);
+	add_number(out, "recipients", session->recipients);
+	add_number(out, "size", session_size(session));
+	if (request && result)
+		add_limits(out, request, result);
+	buffer_char(out, '}');
+}
+
+void record_annotated(const struct record_context *context, const struct record_annotation *annotation,
+		      struct buffer *out)
+{
+	add_head(out, "message.annotated", context);
+	if (annotation->tag.len)
+		add_text(out, "tag", annotation->tag);
+	if (annotation->metadata.len)
+		buffer_format(out, ",\"metadata\":%.*s", TEXT_ARG(annotation->metadata));
+	buffer_char(out, '}');
+}
