@@ -18,8 +18,14 @@
 /* Of one lease and of one record. Larger ones gain nothing more. */
 #define BATCH_MAX 1000
 
-/* Finished deliveries wait this long for company before they are recorded. */
-#define LINGER_MS 3
+/* While leases come back as large as this, there is a backlog, and this many deliveries are held ready, so that the loop
+ * always has something to post during the next lease. */
+#define BACKLOG_LEASE (BATCH_MAX / 2)
+#define BACKLOG_HELD  (3 * BATCH_MAX)
+
+/* Finished deliveries wait this long for company before they are recorded, while there are only a few. */
+#define LINGER_MS  3
+#define LINGER_FEW 200
 
 /* How often old rows are looked for; while there are more, with every poll. */
 #define PRUNE_EVERY_MS (10 * 60 * 1000)
@@ -227,17 +233,28 @@ static bool is_ending(struct clerk *clerk)
 	return ending;
 }
 
-static bool has_work(struct clerk *clerk)
+static bool has_work(struct clerk *clerk, size_t *finished)
 {
 	pthread_mutex_lock(&clerk->lock);
+	*finished = clerk->done.count;
 	bool work = clerk->done.count || clerk->unused.count || clerk->ending;
 	pthread_mutex_unlock(&clerk->lock);
 	return work;
 }
 
+static bool has_backlog(struct clerk *clerk)
+{
+	pthread_mutex_lock(&clerk->lock);
+	size_t held = lanes_held(clerk->lanes);
+	bool stopping = clerk->stopping;
+	pthread_mutex_unlock(&clerk->lock);
+	return clerk->last_lease >= BACKLOG_LEASE && held < BACKLOG_HELD && !stopping;
+}
+
 /* Waits for a notification, for finished deliveries, or for the clock. True when it is time for a lease. */
 static bool wait_for_work(struct clerk *clerk)
 {
+	size_t finished;
 	int64_t left = clerk->away ? AWAY_WAIT_MS : clerk->lease_at_ms - now_ms();
 	struct pollfd fds[] = {{.fd = clerk->to_clerk, .events = POLLIN},
 			       {.fd = outbox_socket(clerk->outbox), .events = POLLIN}};
@@ -246,21 +263,22 @@ static bool wait_for_work(struct clerk *clerk)
 		return true;
 	if (clerk->away)
 		fds[0].fd = -1; /* finished deliveries cannot be recorded now */
-	else if (has_work(clerk))
+	else if (has_work(clerk, &finished) || has_backlog(clerk))
 		left = 0;
 	poll(fds, 2, left > 0 ? (int)left : 0);
 	if (fds[0].revents) {
 		lower_fd(clerk->to_clerk);
-		fds[0].revents = 0;
-		poll(fds + 1, 1, LINGER_MS);
+		if (has_work(clerk, &finished) && finished < LINGER_FEW && !has_backlog(clerk))
+			poll(fds + 1, 1, LINGER_MS);
 	}
-	bool notified = outbox_notified(clerk->outbox);
-	return notified || now_ms() >= clerk->lease_at_ms;
+	return outbox_notified(clerk->outbox) || now_ms() >= clerk->lease_at_ms;
 }
 
-/* Under load the next lease comes when half of the last one is done, so that there is always something to post. */
-static bool wants_more(const struct clerk *clerk)
+/* The next lease comes when half of the last one is done, or at once while there is a backlog. */
+static bool wants_more(struct clerk *clerk)
 {
+	if (has_backlog(clerk))
+		return true;
 	return clerk->last_lease && clerk->since_lease && clerk->since_lease >= clerk->last_lease / 2;
 }
 

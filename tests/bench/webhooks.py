@@ -97,7 +97,7 @@ class Bench:
         while self.due():
             if time.monotonic() - start > 300:
                 raise RuntimeError((self.home / "log" / "webhookd.log").read_text()[-2000:])
-            time.sleep(0.05)
+            time.sleep(0.2)
         seconds = time.monotonic() - start
         figures = (total / seconds, process.cpu_s() / total * 1e6, (self.postgres_cpu_s() - before) / total * 1e6,
                    process.rss_kib() / 1024)

@@ -25,10 +25,10 @@ class Post:
 class Hostile:
     """The server: .posts(name) is what the endpoint of that name received, .answer[name] changes how it answers."""
 
-    def __init__(self, certificate=None, host="127.0.0.1"):
+    def __init__(self, certificate=None, host="127.0.0.1", port=0):
         self.lock, self.received, self.answer = threading.Lock(), collections.defaultdict(list), {}
         self.ended = threading.Event()
-        self.server = Server((host, 0), type("BoundHandler", (Handler,), {"owner": self}))
+        self.server = Server((host, port), type("BoundHandler", (Handler,), {"owner": self}))
         self.host, self.port, self.scheme = host, self.server.server_address[1], "http"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
