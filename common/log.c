@@ -56,6 +56,11 @@ void log_set_level(enum log_level level)
 	log_state.level = level;
 }
 
+bool log_wants(enum log_level level)
+{
+	return level <= log_state.level;
+}
+
 /* strftime(3) would look at /etc/localtime for each line. */
 static const char *const months[12] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
 				       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};

@@ -74,9 +74,12 @@ static void ticket_spare(struct ticket *ticket)
 static void log_decision(struct service *service, const struct request *request, struct text customer,
 			 const struct verdict *verdict)
 {
+	bool routine = verdict->reason == REPLY_ALLOWED && !decide_wants_limits(request);
+	if (!log_wants(routine ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO))
+		return;
 	service->line.len = 0;
 	decide_log_line(request, customer, verdict, &service->line);
-	if (verdict->reason == REPLY_ALLOWED && !decide_wants_limits(request))
+	if (routine)
 		log_debug("%s", buffer_string(&service->line));
 	else
 		log_info("%s", buffer_string(&service->line));

@@ -144,6 +144,11 @@ LOG_STAND_IN(log_warning)
 LOG_STAND_IN(log_info)
 LOG_STAND_IN(log_debug)
 
+bool log_wants(enum log_level level)
+{
+	return level < LOG_LEVEL_MAX;
+}
+
 const char *world_log(void)
 {
 	return last_log;
