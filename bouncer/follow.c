@@ -7,6 +7,7 @@
 
 #include "bouncer/follow.h"
 #include "bouncer/pipeline.h"
+#include "bouncer/refusals.h"
 #include "bouncer/store.h"
 #include "bouncer/tail.h"
 
@@ -27,6 +28,8 @@ struct follow {
 	struct store *store;
 	struct pipeline *pipeline;
 	struct tail *tail;
+	struct tail *spool; /* policyd's; NULL: none */
+	struct refusals *refusals;
 	int64_t log_time_us;
 	size_t lines;     /* read since the last commit */
 	int64_t since_ms; /* when the first of them was read */
@@ -43,11 +46,30 @@ static int64_t clock_ms(clockid_t clock)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void on_event(void *context, const struct event *event)
+static void read_spool(struct follow *f)
+{
+	struct text line;
+	while (f->spool && tail_next(f->spool, &line))
+		refusals_add(f->refusals, line);
+}
+
+/* policyd leaves its line before Postfix has the answer to log, so what is missing is in the spool by now. */
+static struct text login_of(struct follow *f, struct text reason)
+{
+	struct text id = refusals_id(reason);
+	if (id.len && !refusals_login(f->refusals, id).len)
+		read_spool(f);
+	return refusals_login(f->refusals, id);
+}
+
+static void on_event(void *context, const struct event *told)
 {
 	struct follow *f = context;
-	f->log_time_us = event->time_us;
-	store_event(f->store, event);
+	struct event event = *told;
+	if (!event.login.len && (event.type == TYPE_REJECTED || event.type == TYPE_HELD))
+		event.login = login_of(f, event.reason);
+	f->log_time_us = event.time_us;
+	store_event(f->store, &event);
 }
 
 static void on_unparsed(void *context, struct text line, const char *why)
@@ -145,10 +167,18 @@ static void keep_partitions(struct follow *f)
 	f->partitions_at_ms = now_ms + (ok ? DAY_MS / 2 : DAY_MS / 24);
 }
 
+static void take_rules(struct follow *f)
+{
+	struct rules *rules = f->settings->take_rules();
+	if (rules)
+		pipeline_rules(f->pipeline, rules);
+}
+
 /* One round: read, commit, wait. 0 to go on, -1 to stop, or an exit status. */
 static int round_of(struct follow *f)
 {
 	int status = 0;
+	take_rules(f);
 	read_lines(f);
 	bool full = f->lines >= BATCH_LINES;
 	int64_t waited_ms = f->lines ? clock_ms(CLOCK_MONOTONIC) - f->since_ms : 0;
@@ -157,6 +187,7 @@ static int round_of(struct follow *f)
 		return status ? status : f->settings->pause(-1, 0) ? -1 : 0;
 	}
 	report_trouble(f);
+	read_spool(f);
 	keep_partitions(f);
 	bool stop = f->settings->pause(tail_fd(f->tail), f->lines ? (int)(LINGER_MS - waited_ms) : POLL_MS);
 	tail_drain(f->tail);
@@ -180,10 +211,27 @@ static bool start(struct follow *f)
 	return true;
 }
 
+/* The spool is read from its start: nothing but the last ids is remembered of it. The file before, too: a refusal may
+ * stand there that the log tells after a restart. */
+static void open_spool(struct follow *f)
+{
+	static const char *const names[] = {"policyd.jsonl.1", "policyd.jsonl"};
+	for (size_t i = 0; i < 2 && f->settings->spool; i++) {
+		struct buffer path = {0};
+		buffer_format(&path, "%s/%s", f->settings->spool, names[i]);
+		tail_close(&f->spool);
+		f->spool = tail_open(buffer_string(&path), NULL);
+		read_spool(f);
+		buffer_free(&path);
+	}
+}
+
 int follow_run(const struct follow_settings *settings)
 {
 	struct follow f = {.settings = settings};
 	struct buffer source = {0};
+	f.refusals = refusals_new();
+	open_spool(&f);
 	buffer_format(&source, "%s %s", settings->node, settings->log);
 	f.store = store_new(settings->postgres, buffer_string(&source));
 	f.pipeline = pipeline_new(&(struct pipeline_sink){on_event, on_unparsed, &f}, pipeline_local_zone_s);
@@ -195,6 +243,8 @@ int follow_run(const struct follow_settings *settings)
 	if (status == -1 && f.tail && f.lines && !f.away)
 		commit(&f);
 	tail_close(&f.tail);
+	tail_close(&f.spool);
+	refusals_free(&f.refusals);
 	pipeline_free(&f.pipeline);
 	store_free(&f.store);
 	return status < 0 ? 0 : status;

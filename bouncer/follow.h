@@ -5,11 +5,16 @@
 
 #include <stdbool.h>
 
+struct rules;
+
 struct follow_settings {
 	const char *node, *log, *postgres;
+	const char *spool; /* the event spools' folder; NULL: none */
 	/* Waits for FD (-1: none) or a signal, at most TIMEOUT_MS; true: stop. */
 	bool (*pause)(int fd, int timeout_ms);
 	void (*ready)(void);
+	/* New rules to judge by, owned by the taker, or NULL when there are none since the last call. */
+	struct rules *(*take_rules)(void);
 };
 
 /* Runs until stopped; an exit status. */

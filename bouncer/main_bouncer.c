@@ -8,13 +8,16 @@
 #include <time.h>
 
 #include "common/daemon.h"
+#include "common/log.h"
+#include "common/rules.h"
+#include "common/rules_conf.h"
 
 #include "bouncer/follow.h"
 #include "bouncer/replay.h"
 
 struct settings {
 	struct daemon_settings common;
-	char *postgres, *log;
+	char *postgres, *log, *rules;
 };
 
 static const struct conf_row rows[] = {
@@ -23,9 +26,36 @@ static const struct conf_row rows[] = {
 	 0, 0, NULL, false, "The connection string of the database (libpq's form; several hosts are tried in order)."},
 	{"bouncer", "log", CONF_PATH, offsetof(struct settings, log), "/var/log/mail.log", 0, 0, NULL, false,
 	 "Postfix's log: its maillog_file, or the file that syslog writes."},
+	RULES_ROW(struct settings),
 };
 
 static struct settings settings;
+static bool rules_due = true;
+
+/* The rules files may have changed even where the setting has not. */
+static void on_reload(void)
+{
+	rules_due = true;
+}
+
+/* A fault in the files costs nothing: bounces are judged by the rules before, at first by the built-in ones. */
+static struct rules *take_rules(void)
+{
+	char *error = NULL;
+	if (!rules_due)
+		return NULL;
+	rules_due = false;
+	if (!settings.rules)
+		return rules_builtin();
+	struct rules *rules = rules_load(settings.rules, &error);
+	if (rules)
+		log_info("%s: %zu bounce rules, version %s", settings.rules, rules_count(rules), rules_version(rules));
+	else
+		log_error("%s; bounces are judged by the rules before; next: waybill rules check %s", error,
+			  settings.rules);
+	free(error);
+	return rules;
+}
 
 /* Waits up to TIMEOUT_MS for a signal or for FD (-1: none). True when the daemon must stop. */
 static bool pause_until(int fd, int timeout_ms)
@@ -47,8 +77,10 @@ static int run(void)
 	return follow_run(&(struct follow_settings){.node = settings.common.node,
 						    .log = settings.log,
 						    .postgres = settings.postgres,
+						    .spool = settings.common.spool,
 						    .pause = pause_until,
-						    .ready = daemon_ready});
+						    .ready = daemon_ready,
+						    .take_rules = take_rules});
 }
 
 int main(int argc, char **argv)
@@ -66,5 +98,6 @@ int main(int argc, char **argv)
 				   .conf = &settings,
 				   .conf_size = sizeof settings,
 				   .run = run,
+				   .reloaded = on_reload,
 			   });
 }
