@@ -145,6 +145,7 @@ class Relay:
     def end(self, name="webhookd"):
         """Stops it as systemd would; it must end by itself, with nothing to complain about."""
         assert self.processes.stop(name, seconds=30), self.log(name)
+        wait_until(lambda: self.processes.status(name) is not None)
         status = self.processes.status(name)
         assert status == 0, f"exit status {status}\n{self.log(name)}"
 
