@@ -25,6 +25,10 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIMIT = "1G/s"  # counted at every request, never reached
 IDLE = 10000
+POSTFWD = """\
+id=R; sasl_username=~/./; action=rate(sasl_username/100000000/60/450 too many)
+id=D; action=DUNNO
+"""
 RATE_LIMIT = """\
 pidfile: {folder}/prl.pid
 SOCKET: ["127.0.0.1", {port}]
@@ -94,7 +98,19 @@ class Bench:
 
     def start_redis(self):
         return self.start(
-            ["redis-server", "--port", 0, "--unixsocket", self.redis, "--save", "", "--appendonly", "no", "--dir", self.folder],
+            [
+                "redis-server",
+                "--port",
+                0,
+                "--unixsocket",
+                self.redis,
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+                self.folder,
+            ],
             lambda: self._connects(self.redis),
         )
 
@@ -117,9 +133,10 @@ class Bench:
         port = free_port()
         unix = self.folder / f"{port}.sock"
         conf = self.folder / f"{port}.conf"
+        listen = f"inet:127.0.0.1:{port}" if inet else f"unix:{unix}"
         conf.write_text(
             f"[common]\ndirectory = {directory}\nnode = mx1\nspool =\n[redis]\nsocket = {self.redis}\n"
-            f"local = {self.folder}/counters.mdb\n[policyd]\nlisten = {f'inet:127.0.0.1:{port}' if inet else f'unix:{unix}'}\n"
+            f"local = {self.folder}/counters.mdb\n[policyd]\nlisten = {listen}\n"
             f"socket_group =\nmax_connections = 12000\n"
         )
         words = [self.options.build / "bin" / "waybill-policyd", "-c", conf]
@@ -142,14 +159,18 @@ class Bench:
 
     def side_by_side(self, first, second):
         """The medians of two, each (address, pid, options of load), measured in turn."""
-        runs = [[self.load(address, pid, **named) for address, pid, named in (first, second)] for _ in range(self.options.rounds)]
-        return [{name: statistics.median(run[i][name] for run in runs) for name in runs[0][i]} for i in (0, 1)]
+        pairs = [
+            [self.load(address, pid, **named) for address, pid, named in (first, second)]
+            for _ in range(self.options.rounds)
+        ]
+        return [{name: statistics.median(pair[i][name] for pair in pairs) for name in pairs[0][i]} for i in (0, 1)]
 
     def redis_benchmark(self):
         """Calls a second of the very script, one key, 50 clients, no pipeline."""
         sha = hashlib.sha1((ROOT / "common" / "counters_charge.lua").read_bytes()).hexdigest()
         key = "wb:{c1}:l:bench:user__rand_int__@c1.test"
-        words = ["redis-benchmark", "-s", self.redis, "-c", 50, "-n", 200000, "-r", 1000, "--csv", "evalsha", sha, 1, key]
+        words = ["redis-benchmark", "-s", self.redis, "-c", 50, "-n", 200000, "-r", 1000, "--csv"]
+        words += ["evalsha", sha, 1, key]
         words += ["", 3600, 1, "s", 1, 0, 0, 1000000, 1000000000, 1000000]
         rates = []
         for _ in range(self.options.rounds):
@@ -167,7 +188,7 @@ def rivals(bench):
     found = {}
     if shutil.which("postfwd1"):
         rules, port = bench.folder / "postfwd.cf", free_port()
-        rules.write_text("id=R; sasl_username=~/./; action=rate(sasl_username/100000000/60/450 too many)\nid=D; action=DUNNO\n")
+        rules.write_text(POSTFWD)
         pid_file = bench.folder / "postfwd.pid"
         words = ["postfwd1", "-d", "-f", rules, "-i", "127.0.0.1", "-p", port, "-u", "nobody", "-g", "nogroup"]
         bench.folder.chmod(0o777)
@@ -198,7 +219,8 @@ def decisions(bench):
         show("  p99 µs", at[connections]["p99_us"], f"<= {p99}")
     bench.stop(child)
     for name, figures in rivals(bench).items():
-        show(f"times {name} ({figures['per_s']:,.0f}/s)", at[20]["per_s"] / figures["per_s"], ">= 13" if "fwd" in name else ">= 45")
+        goal = ">= 13" if "fwd" in name else ">= 45"
+        show(f"times {name} ({figures['per_s']:,.0f}/s)", at[20]["per_s"] / figures["per_s"], goal)
 
 
 def recipients(bench):
@@ -227,7 +249,8 @@ def customers(bench):
 
 def idle(bench):
     print(f"{IDLE:,} idle connections")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (IDLE + 5000, max(IDLE + 5000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (IDLE + 5000, max(IDLE + 5000, most)))
     child, address = bench.policyd(bench.directory(1000))
     alone = bench.median(address, child.pid)
     quiet = []

@@ -31,9 +31,8 @@ class Acme:
         self.count += 1
         login = add_login(self.stack, "acme", f"login-{self.count}", *words)
         if limit:
-            self.stack.node.waybill(
-                "limit", "set", f"limit-{self.count}", "login", "messages", limit, "--login", login.name, "--action", action
-            )
+            words = ["limit", "set", f"limit-{self.count}", "login", "messages", limit]
+            self.stack.node.waybill(*words, "--login", login.name, "--action", action)
         login.limit = f"limit-{self.count}"
         return login
 
@@ -193,7 +192,10 @@ def test_without_redis_the_host_counts_its_share(stack, acme):
     accepted = sum(reply.accepted for reply in replies)
     assert 10 <= accepted <= 12, replies  # 10 / 1 host * 1.2
     assert {reply.code for reply in replies} == {250, 450}
-    wait_for("Redis to count again", lambda: "answers again" in stack.node.log_text("policyd").rpartition("does not answer")[2])
+    wait_for(
+        "Redis to count again",
+        lambda: "answers again" in stack.node.log_text("policyd").rpartition("does not answer")[2],
+    )
 
 
 def test_a_flushed_redis_costs_one_more_burst_at_most(stack, acme):
