@@ -30,6 +30,8 @@ struct pin {
 struct directory_writer {
 	char *path, *new_path, *lock_path;
 	struct directory_writer_options options;
+	size_t map_bytes;
+	bool full;    /* the map was too small for what came */
 	int place;    /* the locked file that says who writes */
 	MDB_env *env; /* the snapshot */
 	dev_t device;
@@ -45,6 +47,7 @@ struct directory_writer {
 static const char *failed(struct directory_writer *writer, const char *what, int error)
 {
 	snprintf(writer->why, sizeof(writer->why), "%s: %s: %s", writer->path, what, mdb_strerror(error));
+	writer->full = writer->full || error == MDB_MAP_FULL;
 	return writer->why;
 }
 
@@ -98,11 +101,10 @@ static void snapshot_close(struct directory_writer *writer)
 
 static int env_open(const struct directory_writer *writer, const char *path, unsigned flags, MDB_env **out)
 {
-	size_t map = writer->options.map_bytes ? writer->options.map_bytes : DIRECTORY_WRITER_MAP;
 	*out = NULL;
 	int error = mdb_env_create(out);
 	if (!error)
-		error = mdb_env_set_mapsize(*out, map);
+		error = mdb_env_set_mapsize(*out, writer->map_bytes);
 	if (!error)
 		error = mdb_env_open(*out, path, MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | flags,
 				     writer->options.mode);
@@ -218,6 +220,7 @@ const char *directory_writer_open(const char *path, const struct directory_write
 	struct directory_writer *writer = memory_zero(1, sizeof(*writer));
 	*out = writer;
 	writer->options = *options;
+	writer->map_bytes = options->map_bytes ? options->map_bytes : DIRECTORY_WRITER_MAP;
 	writer->path = text_copy(text_of(path));
 	writer->new_path = path_with(path, ".new");
 	writer->lock_path = path_with(path, "-lock"); /* LMDB's name for it */
@@ -252,6 +255,11 @@ bool directory_writer_in_place(const struct directory_writer *writer)
 	       file.st_dev == writer->device;
 }
 
+bool directory_writer_is_full(const struct directory_writer *writer)
+{
+	return writer->full;
+}
+
 static const char *txn_begin(struct directory_writer *writer, MDB_env *env)
 {
 	int error = mdb_txn_begin(env, NULL, 0, &writer->txn);
@@ -272,6 +280,9 @@ const char *directory_writer_begin(struct directory_writer *writer)
 const char *directory_writer_build(struct directory_writer *writer)
 {
 	writer->batched = 0;
+	if (writer->full)
+		writer->map_bytes *= 2;
+	writer->full = false;
 	if (unlink(writer->new_path) && errno != ENOENT)
 		return failed(writer, "an old new file cannot be removed", errno);
 	/* Nobody else knows the file yet, and a crash throws it away: no locks, no syncs before the end. */

@@ -16,7 +16,7 @@ struct directory_writer;
 struct directory_writer_options {
 	mode_t mode;      /* of the file: who may read it */
 	gid_t group;      /* its group; (gid_t)-1: leave it */
-	size_t map_bytes; /* the largest file; 0: the standard, DIRECTORY_WRITER_MAP */
+	size_t map_bytes; /* the largest file, to begin with; 0: the standard, DIRECTORY_WRITER_MAP */
 };
 #define DIRECTORY_WRITER_MAP ((size_t)16 << 30) /* address space, not memory: the file is as large as what is in it */
 
@@ -30,6 +30,9 @@ void directory_writer_close(struct directory_writer **writer);
 bool directory_writer_has_snapshot(const struct directory_writer *writer);
 /* Is the file that is being written still the one at the path? False once somebody removed or replaced it. */
 bool directory_writer_in_place(const struct directory_writer *writer);
+
+/* Did the file outgrow its map? A build then makes one of twice the size. */
+bool directory_writer_is_full(const struct directory_writer *writer);
 
 /* Begin a change of the snapshot, or a build of a new one. */
 const char *directory_writer_begin(struct directory_writer *writer);

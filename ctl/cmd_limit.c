@@ -53,15 +53,21 @@ int cmd_limit_set(struct ctl *ctl)
 	if (!relay && !*customer)
 		return complain(EX_USAGE, "repeat it with --customer CUSTOMER, --login LOGIN or --domain DOMAIN",
 				"whom does the limit count? Only scope relay needs nobody");
-	return database_query(ctl,
-			      "INSERT INTO waybill.limits (id, scope, unit, spec, customer, login, domain, action) "
-			      "VALUES ($1, $2, $3, $4, nullif($5, ''), lower($6), lower($7), coalesce($8, 'defer')) "
-			      "ON CONFLICT (id) DO UPDATE SET scope = EXCLUDED.scope, unit = EXCLUDED.unit, "
-			      "spec = EXCLUDED.spec, customer = EXCLUDED.customer, login = EXCLUDED.login, "
-			      "domain = EXCLUDED.domain, action = EXCLUDED.action",
-			      PARAMS(operand(ctl, 0), operand(ctl, 1), operand(ctl, 2), spec, relay ? "" : customer,
-				     option(ctl, "login"), option(ctl, "domain"), option(ctl, "action")),
-			      NULL);
+	/* An id names one limit of the installation: it must not be taken from another customer by mistake. */
+	long set = database_count(
+		ctl,
+		"INSERT INTO waybill.limits AS l (id, scope, unit, spec, customer, login, domain, action) "
+		"VALUES ($1, $2, $3, $4, nullif($5, ''), lower($6), lower($7), coalesce($8, 'defer')) "
+		"ON CONFLICT (id) DO UPDATE SET scope = EXCLUDED.scope, unit = EXCLUDED.unit, "
+		"spec = EXCLUDED.spec, login = EXCLUDED.login, domain = EXCLUDED.domain, "
+		"action = EXCLUDED.action WHERE l.customer IS NOT DISTINCT FROM EXCLUDED.customer RETURNING 1",
+		PARAMS(operand(ctl, 0), operand(ctl, 1), operand(ctl, 2), spec, relay ? "" : customer,
+		       option(ctl, "login"), option(ctl, "domain"), option(ctl, "action")),
+		&status);
+	if (set == 0)
+		return complain(EX_CANTCREAT, "waybill limit list",
+				"limit \"%s\" belongs to another customer: nothing was changed", operand(ctl, 0));
+	return status;
 }
 
 int cmd_limit_list(struct ctl *ctl)

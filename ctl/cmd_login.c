@@ -90,6 +90,7 @@ int cmd_login_add(struct ctl *ctl)
 		status = database_commit(ctl);
 	if (!status)
 		show_password(ctl, login, password, NULL);
+	explicit_bzero(password, sizeof(password));
 	buffer_free(&networks);
 	return status;
 }
@@ -148,6 +149,7 @@ int cmd_login_rotate(struct ctl *ctl)
 		PARAMS(operand(ctl, 0), hash, keep));
 	if (!status)
 		show_password(ctl, operand(ctl, 0), password, keep);
+	explicit_bzero(password, sizeof(password));
 	return status;
 }
 

@@ -286,6 +286,15 @@ static int rotate_all_due(struct rotation *rotation)
 	return status;
 }
 
+/* Timers of several nodes must not make the same key twice. The lock ends with the connection. */
+static int take_turn(struct ctl *ctl)
+{
+	int status = database_exists(ctl, "SELECT WHERE pg_try_advisory_lock(7225061731448512362)", NO_PARAMS);
+	return status == 1
+		       ? complain(EX_TEMPFAIL, "wait until it has ended", "another waybill domain rotate is at work")
+		       : status;
+}
+
 int cmd_domain_rotate(struct ctl *ctl)
 {
 	char domain[ADDR_MAX_DOMAIN + 1] = "";
@@ -299,6 +308,8 @@ int cmd_domain_rotate(struct ctl *ctl)
 	if (!status && *domain)
 		status = domain_require(ctl, domain);
 	struct rotation rotation = {.ctl = ctl, .force = option_given(ctl, "force")};
+	if (!status)
+		status = take_turn(ctl);
 	rotation.seal = status ? NULL : domain_seal_open(ctl, &status);
 	if (status)
 		return status;

@@ -231,6 +231,8 @@ static const char *must_build(const struct follow *follow, const char *source)
 {
 	if (!directory_writer_has_snapshot(follow->writer) || !follow->position.snapshot)
 		return "there is none that can be read";
+	if (directory_writer_is_full(follow->writer))
+		return "it has outgrown its map";
 	if (!directory_writer_in_place(follow->writer))
 		return "somebody removed or replaced it";
 	if (strcmp(follow->position.source, source) != 0)

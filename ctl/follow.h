@@ -8,7 +8,8 @@
  * and none waits for a long transaction that has nothing to do with it. What changed is read, and the new position
  * taken, in one REPEATABLE READ transaction, so the file always shows one moment of the database.
  *
- * It is built anew, into a file of its own that takes the old one's place, when there is none that can be read, when
+ * It is built anew, into a file of its own that takes the old one's place, when there is none that can be read, when it has
+ * outgrown its map, when
  * the database is another one (another cluster, timeline, database or schema), when the position is older than the
  * changes that Postgres keeps, or when so much changed that reading everything is quicker. */
 

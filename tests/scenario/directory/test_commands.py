@@ -17,6 +17,8 @@ def waybill(stack):
         return done.returncode, done.stdout, done.stderr
 
     run("customer", "add", "acme", "--title", "Acme")
+    run("customer", "add", "other")
+    run("limit", "set", "taken", "customer", "messages", "1/h", "--customer", "acme")
     run("domain", "add", "acme", "acme.test", "--activate")
     return run
 
@@ -55,6 +57,7 @@ def test_bad_words_are_refused_at_the_character(stack, waybill, words, says):
     (("customer", "add", "acme"), 73, "exists already: nothing was changed"),
     (("domain", "add", "acme", "ACME.test"), 73, "exists already: nothing was changed"),
     (("customer", "remove", "acme"), 64, "repeat it with --yes"),
+    (("limit", "set", "taken", "customer", "messages", "1/h", "--customer", "other"), 73, "belongs to another customer"),
     (("customer", "frobnicate"), 64, "no such verb: frobnicate"),
     (("customer", "show"), 64, "missing: CUSTOMER"),
     (("limit", "set", "l", "login", "messages", "1/h"), 64, "--customer"),
