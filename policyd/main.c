@@ -13,10 +13,12 @@
 #include "common/counters_conf.h"
 #include "common/daemon.h"
 #include "common/directory.h"
+#include "common/metrics_http.h"
 #include "common/spool.h"
 
 #include "policyd/listen.h"
 #include "policyd/server.h"
+#include "policyd/stats.h"
 
 #define SPARE_DESCRIPTORS 64   /* besides one for each connection */
 #define DRAIN_MS          5000 /* Postfix' own patience with a policy service is 5 s in our master.cf */
@@ -24,7 +26,7 @@
 static struct {
 	struct daemon_settings common;
 	struct counters_settings redis;
-	char *listen, *socket_group;
+	char *listen, *socket_group, *metrics;
 	int socket_mode;
 	int64_t max_connections, complete_ms, idle_ms;
 } conf;
@@ -42,6 +44,7 @@ static const struct conf_row rows[] = {
 	 "The group of the unix socket: Postfix's."},
 	{"policyd", "socket_mode", CONF_MODE, offsetof(CONF, socket_mode), "0660", 0, 0777, NULL, false,
 	 "The mode of the unix socket, in octal."},
+	METRICS_ROW("policyd", CONF, metrics),
 	{"policyd", "max_connections", CONF_INT, offsetof(CONF, max_connections), "10000", 1, 1000000, NULL, false,
 	 "How many connections are served at a time; further ones wait."},
 	{"policyd", "complete_timeout", CONF_DURATION, offsetof(CONF, complete_ms), "10s", 100, 600000, NULL, false,
@@ -56,6 +59,8 @@ static struct {
 	struct event_base *base;
 	struct service *service;
 	struct server *server;
+	struct metrics *metrics;
+	struct metrics_http *http;
 } state = {.fd = -1};
 
 static struct listen_options listen_options(void)
@@ -106,6 +111,13 @@ static void on_signal(evutil_socket_t fd, short what, void *context)
 	}
 }
 
+static int64_t now_us(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 static int64_t now_s(void)
 {
 	return time(NULL);
@@ -128,20 +140,15 @@ static void loop(void)
 	event_free(signals);
 }
 
-static int run(void)
+static void start_server(struct directory *directory, struct counters_async *counters, struct spool *spool)
 {
-	struct counters_options redis = counters_options_of(&conf.redis);
-	state.base = event_base_new();
-	if (!state.base)
-		return EX_OSERR;
-	struct directory *directory = directory_new(conf.common.directory);
-	struct counters_async *counters = counters_async_new(state.base, &redis);
-	struct spool *spool = conf.common.spool ? spool_open(conf.common.spool, "policyd") : NULL;
 	state.service = service_new(&(struct service_options){
 		.directory = directory,
 		.counters = counters,
 		.node = conf.common.node,
 		.now_s = now_s,
+		.now_us = now_us,
+		.metrics = state.metrics,
 		.spool = spool,
 		.first_id = first_id(),
 		.accept_uncounted = conf.redis.unavailable == COUNTERS_FALL_ACCEPT,
@@ -153,17 +160,52 @@ static int run(void)
 						      .complete_ms = conf.complete_ms,
 						      .idle_ms = conf.idle_ms,
 					      });
+}
+
+/* Questions still open end with the counters, before the server and the service that would take their answers. */
+static void serve(void)
+{
+	struct counters_options redis = counters_options_of(&conf.redis);
+	struct directory *directory = directory_new(conf.common.directory);
+	struct counters_async *counters = counters_async_new(state.base, &redis);
+	struct spool *spool = conf.common.spool ? spool_open(conf.common.spool, "policyd") : NULL;
+	start_server(directory, counters, spool);
 	loop();
 	counters_async_free(&counters);
 	server_free(&state.server);
 	service_free(&state.service);
 	spool_close(&spool);
 	directory_free(&directory);
-	event_base_free(state.base);
+}
+
+static int start_metrics(void)
+{
+	char *why = NULL;
+	state.metrics = stats_new();
+	if (!conf.metrics)
+		return 0;
+	state.http = metrics_http_start(conf.metrics, state.metrics, &why);
+	if (state.http)
+		return 0;
+	log_error("[policyd] metrics: %s", why);
+	free(why);
+	return EX_UNAVAILABLE;
+}
+
+static int run(void)
+{
 	struct listen_options options = listen_options();
+	state.base = event_base_new();
+	int status = state.base ? start_metrics() : EX_OSERR;
+	if (status == 0)
+		serve();
+	metrics_http_stop(&state.http);
+	metrics_free(&state.metrics);
+	if (state.base)
+		event_base_free(state.base);
 	if (!state.inherited)
 		listen_close(&options, state.fd);
-	return 0;
+	return status;
 }
 
 int main(int argc, char **argv)

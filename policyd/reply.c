@@ -10,83 +10,108 @@
 
 const char *const reply_kind_names[REPLY_KIND_MAX] = {"accept", "defer", "reject", "hold"};
 
+const char *const reply_ids[REPLY_MAX + 1] = {
+	[REPLY_ALLOWED] = "allowed",
+	[REPLY_REPEATED] = "repeated",
+	[REPLY_SHADOW] = "limit-shadow",
+	[REPLY_UNCOUNTED] = "uncounted",
+	[REPLY_NO_TLS] = "no-tls",
+	[REPLY_NO_LOGIN] = "no-login",
+	[REPLY_LOGIN_UNKNOWN] = "login-unknown",
+	[REPLY_LOGIN_DISABLED] = "login-disabled",
+	[REPLY_LOGIN_EXPIRED] = "login-expired",
+	[REPLY_NETWORK] = "network-not-allowed",
+	[REPLY_CUSTOMER_SUSPENDED] = "customer-suspended",
+	[REPLY_SENDER_NULL] = "sender-null",
+	[REPLY_SENDER_MALFORMED] = "sender-malformed",
+	[REPLY_SENDER_DENIED] = "sender-denied",
+	[REPLY_SENDER_NOT_OWNED] = "sender-not-owned",
+	[REPLY_RECIPIENT_SUPPRESSED] = "recipient-suppressed",
+	[REPLY_LIMIT_DEFERRED] = "limit",
+	[REPLY_LIMIT_REJECTED] = "limit-rejected",
+	[REPLY_LIMIT_LATE] = "limit-late",
+	[REPLY_LIMIT_SIZE] = "limit-size",
+	[REPLY_LIMIT_RECIPIENTS] = "limit-recipients",
+	[REPLY_LIMIT_HELD] = "limit-held",
+	[REPLY_COUNTERS_AWAY] = "counters-away",
+};
+
 /* Codes: RFC 5321 section 4.2, RFC 3463; 530 5.7.0 RFC 3207 and RFC 4954; 525 5.7.13 the registry of RFC 5248. A login
  * that authenticated but is not in the snapshot is most likely newer than it: hence 450. */
 static const struct row {
-	const char *id;
 	enum reply_kind kind;
 	const char *action, *text;
 } rows[REPLY_MAX] = {
-	[REPLY_ALLOWED] = {"allowed", REPLY_ACCEPT, "DUNNO", ""},
-	[REPLY_REPEATED] = {"repeated", REPLY_ACCEPT, "DUNNO", ""},
-	[REPLY_SHADOW] = {"limit-shadow", REPLY_ACCEPT, "DUNNO", ""},
-	[REPLY_UNCOUNTED] = {"uncounted", REPLY_ACCEPT, "DUNNO", ""},
-	[REPLY_NO_TLS] = {"no-tls", REPLY_REJECT, "530 5.7.0",
+	[REPLY_ALLOWED] = {REPLY_ACCEPT, "DUNNO", ""},
+	[REPLY_REPEATED] = {REPLY_ACCEPT, "DUNNO", ""},
+	[REPLY_SHADOW] = {REPLY_ACCEPT, "DUNNO", ""},
+	[REPLY_UNCOUNTED] = {REPLY_ACCEPT, "DUNNO", ""},
+	[REPLY_NO_TLS] = {REPLY_REJECT, "530 5.7.0",
 			  "<{sender}>: login <{login}> must use TLS; switch STARTTLS on, or use port 465"},
-	[REPLY_NO_LOGIN] = {"no-login", REPLY_REJECT, "530 5.7.0",
+	[REPLY_NO_LOGIN] = {REPLY_REJECT, "530 5.7.0",
 			    "<{sender}>: authentication required, no login given; log in with AUTH PLAIN over TLS"},
-	[REPLY_LOGIN_UNKNOWN] = {"login-unknown", REPLY_DEFER, "450 4.7.1",
+	[REPLY_LOGIN_UNKNOWN] = {REPLY_DEFER, "450 4.7.1",
 				 "<{sender}>: login <{login}> is not known to the relay; create it, or wait until this "
 				 "host has heard of it"},
 	[REPLY_LOGIN_DISABLED] =
-		{"login-disabled", REPLY_REJECT, "525 5.7.13",
+		{REPLY_REJECT, "525 5.7.13",
 		 "<{sender}>: login <{login}> is disabled; ask the administrator of the relay to enable it"},
 	[REPLY_LOGIN_EXPIRED] =
-		{"login-expired", REPLY_REJECT, "525 5.7.13",
+		{REPLY_REJECT, "525 5.7.13",
 		 "<{sender}>: login <{login}> has expired; ask the administrator of the relay to prolong it"},
 	[REPLY_NETWORK] =
-		{"network-not-allowed", REPLY_REJECT, "550 5.7.1",
+		{REPLY_REJECT, "550 5.7.1",
 		 "<{sender}>: login <{login}> may not be used from {client}; send from one of its networks, or have "
 		 "this one added"},
-	[REPLY_CUSTOMER_SUSPENDED] = {"customer-suspended", REPLY_REJECT, "525 5.7.13",
+	[REPLY_CUSTOMER_SUSPENDED] = {REPLY_REJECT, "525 5.7.13",
 				      "<{sender}>: the account of login <{login}> is suspended ({detail}); ask the "
 				      "administrator of the relay"},
 	[REPLY_SENDER_NULL] =
-		{"sender-null", REPLY_REJECT, "553 5.7.1",
+		{REPLY_REJECT, "553 5.7.1",
 		 "<>: login <{login}> may not send with the null sender; use a sender address of its own"},
 	[REPLY_SENDER_MALFORMED] =
-		{"sender-malformed", REPLY_REJECT, "553 5.1.7",
+		{REPLY_REJECT, "553 5.1.7",
 		 "<{sender}>: the sender of login <{login}> is not an address: {detail}; write one plain address"},
 	[REPLY_SENDER_DENIED] =
-		{"sender-denied", REPLY_REJECT, "553 5.7.1",
+		{REPLY_REJECT, "553 5.7.1",
 		 "<{sender}>: login <{login}> is denied this sender; use another one (waybill can {login} "
 		 "{sender} tells why)"},
 	[REPLY_SENDER_NOT_OWNED] =
-		{"sender-not-owned", REPLY_REJECT, "553 5.7.1",
+		{REPLY_REJECT, "553 5.7.1",
 		 "<{sender}>: not a sender of login <{login}>; use one of its own, or have it allowed (waybill "
 		 "can {login} {sender})"},
-	[REPLY_RECIPIENT_SUPPRESSED] = {"recipient-suppressed", REPLY_REJECT, "550 5.1.1",
+	[REPLY_RECIPIENT_SUPPRESSED] = {REPLY_REJECT, "550 5.1.1",
 					"<{recipient}>: suppressed for login <{login}> after {detail}; correct the "
 					"address, or lift it: waybill suppress "
 					"remove {customer} {recipient}"},
 	[REPLY_LIMIT_DEFERRED] =
-		{"limit", REPLY_DEFER, "450 4.7.1",
+		{REPLY_DEFER, "450 4.7.1",
 		 "<{sender}>: limit {limit} of login <{login}> is used up ({used} of {allowed}); retry in {retry}s"},
 	[REPLY_LIMIT_REJECTED] =
-		{"limit-rejected", REPLY_REJECT, "550 5.7.1",
+		{REPLY_REJECT, "550 5.7.1",
 		 "<{sender}>: limit {limit} of login <{login}> is used up ({used} of {allowed}); send again in "
 		 "{retry}s, or have it raised"},
 	[REPLY_LIMIT_LATE] =
-		{"limit-late", REPLY_REJECT, "550 5.7.1",
+		{REPLY_REJECT, "550 5.7.1",
 		 "<{sender}>: limit {limit} of login <{login}> is used up ({used} of {allowed}) and renewed only in "
 		 "{retry}s; have it raised"},
 	[REPLY_LIMIT_SIZE] =
-		{"limit-size", REPLY_REJECT, "552 5.3.4",
+		{REPLY_REJECT, "552 5.3.4",
 		 "<{sender}>: larger than limit {limit} of login <{login}> ever lets pass; send a smaller message"},
 	[REPLY_LIMIT_RECIPIENTS] =
-		{"limit-recipients", REPLY_REJECT, "550 5.5.3",
+		{REPLY_REJECT, "550 5.5.3",
 		 "<{sender}>: more recipients than limit {limit} of login <{login}> ever lets pass at once; "
 		 "send to fewer"},
-	[REPLY_LIMIT_HELD] = {"limit-held", REPLY_HOLD, "HOLD",
+	[REPLY_LIMIT_HELD] = {REPLY_HOLD, "HOLD",
 			      "<{sender}>: limit {limit} of login <{login}> is used up ({used} of {allowed})"},
 	[REPLY_COUNTERS_AWAY] =
-		{"counters-away", REPLY_DEFER, "451 4.3.0",
+		{REPLY_DEFER, "451 4.3.0",
 		 "<{sender}>: limits of login <{login}> cannot be counted just now; try again in a minute"},
 };
 
 const char *reply_id(enum reply_reason reason)
 {
-	return rows[reason].id;
+	return reply_ids[reason];
 }
 
 enum reply_kind reply_kind(enum reply_reason reason)
@@ -140,7 +165,7 @@ void reply_add(enum reply_reason reason, const struct reply_words *words, struct
 			rest = text_from(rest, close + 1);
 		}
 		buffer_text(out, rest);
-		buffer_format(out, " [%s]", row->id);
+		buffer_format(out, " [%s]", reply_ids[reason]);
 		if (words->id.len)
 			buffer_format(out, " id=%.*s", TEXT_ARG(words->id));
 	}

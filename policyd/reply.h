@@ -47,6 +47,8 @@ struct reply_words {
 
 /* The stable name of a reason, for replies, logs and events: "sender-not-owned". */
 const char *reply_id(enum reply_reason reason);
+/* All of them, NULL-terminated: the values of a metric's label. */
+extern const char *const reply_ids[REPLY_MAX + 1];
 enum reply_kind reply_kind(enum reply_reason reason);
 
 /* Appends Postfix's answer, "action=553 5.7.1 <a@b>: …\n\n"; what strangers wrote is cut and stripped of controls. */

@@ -11,6 +11,7 @@
 #include "policyd/lookup.h"
 #include "policyd/record.h"
 #include "policyd/service.h"
+#include "policyd/stats.h"
 
 struct ticket {
 	struct service *service;
@@ -18,6 +19,7 @@ struct ticket {
 	struct decide_plan plan;
 	service_answer *answer; /* set when the counters are asked */
 	void *context;
+	int64_t asked_us;
 	struct ticket *next; /* among the spare ones */
 };
 
@@ -136,6 +138,7 @@ static struct text conclude(struct service *service, const struct question *q, c
 	char limit_text[DECIDE_LIMIT_TEXT], id[RECORD_ID_SIZE];
 	struct reply_words words = decide_words(q->request, q->customer, verdict, limit_text);
 	log_decision(service, q->request, q->customer, verdict);
+	stats_note_decision(service->options.metrics, verdict->reason);
 	record(service, q, verdict, id);
 	words.id = text_of(id);
 	service->reply.len = 0;
@@ -149,6 +152,7 @@ static struct text give_up(struct service *service, const char *why)
 	if (why != service->trouble)
 		log_error("%s; mail is deferred meanwhile; see waybill directory status", why);
 	service->trouble = why;
+	stats_note_trouble(service->options.metrics);
 	return TEXT("");
 }
 
@@ -164,6 +168,7 @@ static void counted(void *context, const struct counters_result *result)
 	struct ticket *ticket = context;
 	struct service *service = ticket->service;
 	struct verdict verdict = decide_limits(&ticket->plan, result);
+	stats_note_charge(service->options.metrics, result->answer, service->options.now_us() - ticket->asked_us);
 	if (verdict.reason == REPLY_COUNTERS_AWAY && service->options.accept_uncounted)
 		verdict.reason = REPLY_UNCOUNTED;
 	struct question q = {&ticket->request, text_of(ticket->plan.customer), &ticket->plan, result};
@@ -233,5 +238,6 @@ void service_ask(struct service *service, const struct request *request, service
 	}
 	ticket->answer = answer;
 	ticket->context = context;
+	ticket->asked_us = service->options.now_us();
 	counters_async_charge(service->options.counters, &ticket->plan.request, counted, ticket);
 }

@@ -15,10 +15,12 @@ struct service_options {
 	struct directory *directory;
 	struct counters_async *counters;
 	const char *node;
-	int64_t (*now_s)(void); /* seconds since 1970: for expiry and calendar windows */
-	struct spool *spool;    /* for refusals and warnings; NULL: none, and refusals have no id */
-	uint64_t first_id;      /* of the refusals: unlike any other process' */
-	bool accept_uncounted;  /* while nothing counts: else such mail is deferred */
+	int64_t (*now_s)(void);  /* seconds since 1970: for expiry and calendar windows */
+	struct spool *spool;     /* for refusals and warnings; NULL: none, and refusals have no id */
+	uint64_t first_id;       /* of the refusals: unlike any other process' */
+	struct metrics *metrics; /* of stats.h; NULL: nothing is counted */
+	int64_t (*now_us)(void); /* of a monotonic clock: for durations */
+	bool accept_uncounted;   /* while nothing counts: else such mail is deferred */
 };
 
 /* Called exactly once for each request, perhaps before service_ask() returns: ACTION is Postfix's answer, "action=…\n\n",

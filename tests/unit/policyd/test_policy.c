@@ -54,6 +54,7 @@ static void ask(struct play *play)
 		.counters = world_counters(play->world),
 		.node = "mx1",
 		.now_s = world_now_s,
+		.now_us = world_now_s,
 		.accept_uncounted = world_accepts_uncounted(play->world),
 	});
 	service_ask(service, &request, take_answer, &play->answer);

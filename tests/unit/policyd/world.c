@@ -126,6 +126,7 @@ void counters_async_charge(struct counters_async *counters, const struct counter
 	done(context, &result);
 }
 
+static void note(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
 static void note(const char *format, va_list arguments)
 {
 	vsnprintf(last_log, sizeof last_log, format, arguments);

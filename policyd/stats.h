@@ -1,0 +1,20 @@
+#ifndef POLICYD_STATS_H
+#define POLICYD_STATS_H
+
+/* What policyd counts for Prometheus: the table of its metrics, and what a decision adds to them. A core. */
+
+#include "common/counters.h"
+#include "common/metrics.h"
+
+#include "policyd/reply.h"
+
+/* metrics_free() them. */
+struct metrics *stats_new(void);
+/* METRICS may be NULL. */
+void stats_note_decision(struct metrics *metrics, enum reply_reason reason);
+/* DURATION_US: how long the counters took. */
+void stats_note_charge(struct metrics *metrics, enum counters_answer answer, int64_t duration_us);
+/* No reply could be given: own trouble. */
+void stats_note_trouble(struct metrics *metrics);
+
+#endif
