@@ -38,7 +38,7 @@ static const struct conf_row rows[] = {
 	 "Private networks that endpoints may be in: the installation's own. All others are refused when connecting."},
 	{"webhookd", "ca_file", CONF_PATH, offsetof(struct settings, ca_file), "", 0, 0, NULL, false,
 	 "Certificates (PEM) trusted besides the system's, such as those of an intranet."},
-	{"webhookd", "concurrency", CONF_INT, offsetof(struct settings, concurrency), "1000", 1, 10000, NULL, false,
+	{"webhookd", "concurrency", CONF_INT, offsetof(struct settings, concurrency), "500", 1, 10000, NULL, false,
 	 "POSTs under way at one time."},
 	{"webhookd", "endpoint_concurrency", CONF_INT, offsetof(struct settings, endpoint_concurrency), "16", 1, 256,
 	 NULL, false, "POSTs under way at one time to one endpoint."},

@@ -19,6 +19,10 @@
  * cost more than the POST. */
 #define CA_FOLDER "/etc/ssl/certs"
 
+/* Of a handle's own buffers: answers are short, and there may be a thousand handles. */
+#define RECEIVE_BUFFER 4096L
+#define SEND_BUFFER    16384L
+
 /* Slower than this for that long is as good as hanging. */
 #define LOW_SPEED_BYTES   1L
 #define LOW_SPEED_SECONDS 10L
@@ -125,6 +129,8 @@ static void set_doors(CURL *easy)
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED_BYTES);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, LOW_SPEED_SECONDS);
 	curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, CONNECTION_SECONDS);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
+	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "waybill/" WAYBILL_VERSION);
 }

@@ -30,10 +30,14 @@ WRK = 'wrk.method = "POST"\nwrk.body = string.rep("x", %d)\nwrk.headers["Content
 class Bench:
     def __init__(self):
         self.relay = Relay(bench.BUILD / "bin")
-        self.relay.start()
         self.home, self.port = self.relay.home, free_port()
 
     def __enter__(self):
+        try:
+            self.relay.start()
+        except BaseException:
+            self.relay.stop()
+            raise
         (self.home / "nginx.conf").write_text(NGINX.format(home=self.home, port=self.port))
         self.relay.processes.start("nginx", ["nginx", "-c", self.home / "nginx.conf"], self.home / "log" / "nginx.log")
         self.relay.processes.ready("nginx", lambda: can_connect("127.0.0.1", self.port), self.home / "log" / "nginx.log")
