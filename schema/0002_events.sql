@@ -147,13 +147,15 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	stored bigint;
+	stored_position jsonb;
 	owed bigint;
 	added bigint;
 BEGIN
 	IF record_batch.batch IS NOT NULL THEN
 		INSERT INTO waybill.log_positions (source) VALUES (record_batch.source) ON CONFLICT DO NOTHING;
-		SELECT p.batch INTO stored FROM waybill.log_positions p WHERE p.source = record_batch.source FOR UPDATE;
-		IF stored = record_batch.batch THEN
+		SELECT p.batch, p.position INTO stored, stored_position
+		FROM waybill.log_positions p WHERE p.source = record_batch.source FOR UPDATE;
+		IF stored = record_batch.batch AND stored_position = record_batch."position" THEN
 			RETURN 0;
 		ELSIF stored <> record_batch.batch - 1 THEN
 			RAISE EXCEPTION 'source % is at batch %, not %: another waybill-bouncer follows it',

@@ -1,0 +1,139 @@
+"""Every line accounted for: whatever happens to the log, the database or the process, each event stands there once."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.stack.process import wait_until
+
+COUNT = "SELECT count(*), count(DISTINCT event_id) AS ids, coalesce(max(seq), 0) FROM waybill.events WHERE customer = 'acme'"
+DELIVERED = "SELECT count(DISTINCT recipient) FROM waybill.events WHERE type = 'message.delivered'"
+
+
+def check(bench, messages):
+    """One acceptance and one delivery each, numbers without a gap, nothing left open, nothing lost."""
+    expected = [2 * messages, 2 * messages, 2 * messages]
+    assert wait_until(lambda: bench.one(COUNT) == expected, seconds=60), (bench.one(COUNT), expected)
+    assert bench.one(DELIVERED) == [messages]
+    assert bench.one("SELECT count(*) FROM waybill.events WHERE type = 'log.gap'") == [0]
+    assert bench.one("SELECT count(*) FROM waybill.open_messages") == [0]
+
+
+@pytest.mark.seconds(240)
+def test_killed_at_any_moment(bench):
+    """kill -9 again and again while the log grows and rotates."""
+    for round_number in range(15):
+        bench.bouncer()
+        lines = list(bench.log.interleaved(60))
+        for at in range(0, len(lines), 20):
+            bench.log.write(lines[at:at + 20])
+            time.sleep(random.random() / 50)
+        if round_number % 4 == 3:
+            bench.log.rotate()
+        time.sleep(random.random() / 10)
+        bench.end(signal.SIGKILL)
+    bench.bouncer()
+    check(bench, 15 * 60)
+
+
+@pytest.mark.seconds(240)
+def test_postgres_comes_and_goes(bench):
+    """Stopped and killed under load, with rotations meanwhile: the log is the queue."""
+    bench.bouncer()
+    bench.log.write(bench.log.interleaved(1))
+    check(bench, 1)
+    for number in (signal.SIGINT, signal.SIGKILL, signal.SIGINT):
+        bench.log.write(bench.log.interleaved(50))
+        bench.postgres.stop(number)
+        bench.log.write(bench.log.interleaved(50))
+        bench.log.rotate()
+        bench.log.write(bench.log.interleaved(50))
+        bench.postgres.start()
+    check(bench, 3 * 150 + 1)
+    said = bench.output.read_text()
+    assert "mail flows on" in said and "postgres answers again" in said
+
+
+def test_started_before_postgres_and_log(bench):
+    bench.log.path.unlink()
+    bench.postgres.stop()
+    bench.bouncer()
+    assert wait_until(lambda: "mail flows on" in bench.output.read_text())
+    bench.postgres.start()
+    assert wait_until(lambda: "waiting for it" in bench.output.read_text())
+    bench.log.file = open(bench.log.path, "ab", buffering=0)
+    bench.log.write(bench.log.interleaved(3))
+    check(bench, 3)
+
+
+def test_terminated(bench):
+    """TERM commits what was read and ends with 0; the next start goes on there."""
+    bench.bouncer()
+    lines = bench.log.message()
+    bench.log.write(lines[:2])
+    assert wait_until(lambda: bench.one("SELECT count(*) FROM waybill.open_messages") == [1])
+    bench.end()
+    bench.log.write(lines[2:])
+    bench.bouncer()
+    check(bench, 1)
+    assert "1 messages open" in bench.output.read_text()
+
+
+def test_two_bouncers_on_one_log(bench):
+    """They may not; should they, nothing is lost or doubled: the slower one steps back, systemd would start it again."""
+    bench.bouncer()
+    bench.log.write(bench.log.interleaved(1))
+    check(bench, 1)
+    for _ in range(5):
+        second = subprocess.Popen([bench.bin / "waybill-bouncer", "-c", bench.conf], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(10):
+            bench.log.write(bench.log.interleaved(4))
+            time.sleep(random.random() / 20)
+        second.kill()
+        second.wait()
+    bench.end()
+    bench.bouncer()
+    check(bench, 201)
+
+
+def test_a_refusal_finds_its_customer(bench):
+    """Postfix 3.7 does not log the login of a refused recipient; policyd's line in the spool has it."""
+    spool = bench.home / "spool"
+    spool.mkdir()
+    bench.bouncer()
+    bench.log.write(bench.log.interleaved(1))
+    check(bench, 1)
+    record = {"type": "policy.refused", "time": "2026-11-20T10:00:01Z", "host": "mx1", "customer": "acme",
+              "login": "acme-app", "queue_id": "", "id": "k2x4pqmn", "action": "reject", "reason": "sender-not-owned"}
+    with open(spool / "policyd.jsonl", "a", encoding="ascii") as file:
+        file.write(json.dumps(record, separators=(",", ":")) + "\n")
+    refused = "<x@y.example>: Sender address rejected: not yours [sender-not-owned] id="
+    for refusal in ("k2x4pqmn", "aaaaaaaa"):
+        bench.log.write([f"2026-11-20T10:00:01+00:00 mx1 postfix/smtpd[16]: NOQUEUE: reject: RCPT from h[192.0.2.7]: "
+                         f"553 5.7.1 {refused}{refusal}; from=<x@y.example> to=<u@ex.net> proto=ESMTP helo=<me>"])
+    rows = "SELECT string_agg(customer || ' ' || right(reason, 8), ', ' ORDER BY customer) FROM waybill.events " \
+           "WHERE type = 'message.rejected'"
+    assert wait_until(lambda: bench.one(rows) == ["- aaaaaaaa, acme k2x4pqmn"]), bench.one(rows)
+
+
+def test_replay_tells_the_same(bench):
+    """Without a database: the same ids, from plain and from compressed logs."""
+    bench.log.write(bench.log.interleaved(10))
+    bench.log.write(bench.log.message("bounced", "host mx.ex.net[203.0.113.9] said: 550 5.1.1 no (in reply to RCPT TO "
+                                      "command)", "5.1.1"))
+    bench.bouncer()
+    assert wait_until(lambda: bench.one(COUNT)[0] == 22)
+    packed = bench.home / "packed.gz"
+    packed.write_bytes(subprocess.run(["gzip", "-c", bench.log.path], check=True, stdout=subprocess.PIPE).stdout)
+    for file in (bench.log.path, packed):
+        ran = subprocess.run([bench.bin / "waybill-bouncer", "--replay", file, "--json"], check=True, capture_output=True)
+        told = [json.loads(line)["data"]["event_id"] for line in ran.stdout.splitlines()]
+        stored = [row["event_id"] for row in bench.postgres.execute("SELECT event_id FROM waybill.events")]
+        assert sorted(told) == sorted(stored)
+        assert b"lines 55, of no interest 0, not understood 0" in ran.stderr
+    assert bench.one("SELECT recipient FROM waybill.suppressions") == ["r10@ex.net"]
