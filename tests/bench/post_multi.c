@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 {
 	if (argc != 5)
 		return 64;
-	long posts = atol(argv[2]), connections = atol(argv[3]), started = 0, finished = 0;
+	long posts = strtol(argv[2], NULL, 10), connections = strtol(argv[3], NULL, 10), started = 0, finished = 0;
 	size_t bytes = strtoul(argv[4], NULL, 10);
 	char *body = memory_zero(bytes + 1, 1);
 	memset(body, 'x', bytes);
