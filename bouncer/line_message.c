@@ -374,8 +374,12 @@ const char *line_message(struct text message, struct record *record)
 	}
 	if (STARTS(message, "NOQUEUE: ")) {
 		record->queue_id = text_head(message, 7);
-		return look_up(with_queue_id, sizeof with_queue_id / sizeof *with_queue_id, text_from(message, 9),
-			       record, "unknown message about NOQUEUE");
+		const char *why = look_up(with_queue_id, sizeof with_queue_id / sizeof *with_queue_id,
+					  text_from(message, 9), record, "unknown message about NOQUEUE");
+		/* Without a queue file there is nothing to hold, remove or deliver. */
+		if (record->kind != RECORD_REJECT)
+			record->kind = RECORD_OTHER;
+		return why;
 	}
 	if (record->silent || is_chatter(message, record))
 		return NULL;
