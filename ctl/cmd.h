@@ -20,7 +20,10 @@ command_run cmd_endpoint_add, cmd_endpoint_list, cmd_endpoint_show, cmd_endpoint
 	cmd_endpoint_resume, cmd_endpoint_remove, cmd_endpoint_rotate_secret, cmd_endpoint_public_key,
 	cmd_endpoint_test, cmd_endpoint_replay, cmd_endpoint_log;
 command_run cmd_can, cmd_explain;
-command_run cmd_classify, cmd_rules_check;
+command_run cmd_classify, cmd_reclassify, cmd_rules_check;
+command_run cmd_suppress_revert, cmd_retention_set, cmd_retention_list, cmd_retention_apply, cmd_gdpr_export,
+	cmd_gdpr_erase;
+command_run cmd_accounting_write, cmd_accounting_verify;
 command_run cmd_directory_follow, cmd_directory_status, cmd_directory_verify;
 command_run cmd_db_migrate, cmd_db_status;
 command_run cmd_seal_init, cmd_seal_rotate;

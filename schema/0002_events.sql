@@ -150,6 +150,9 @@ DECLARE
 	stored_position jsonb;
 	owed bigint;
 	added bigint;
+	customers text[];
+	ids text[];
+	times timestamptz[];
 BEGIN
 	IF record_batch.batch IS NOT NULL THEN
 		INSERT INTO waybill.log_positions (source) VALUES (record_batch.source) ON CONFLICT DO NOTHING;
@@ -209,29 +212,22 @@ BEGIN
 		RETURNING s.customer, s.last
 	), counted AS (
 		SELECT f.customer, count(*) AS events FROM fresh f GROUP BY f.customer
-	), suppressed AS (
-		INSERT INTO waybill.suppressions (customer, recipient, reason, event_id)
-		SELECT DISTINCT ON (f.customer, f.recipient) f.customer, f.recipient, 'hard-bounce', f.event_id
-		FROM fresh f WHERE f.suppresses AND f.customer <> '-' AND f.recipient IS NOT NULL
-		ORDER BY f.customer, f.recipient, f.ordinal
-		ON CONFLICT DO NOTHING
-		RETURNING event_id
 	), stored AS (
 		INSERT INTO waybill.events
-			(customer, seq, suppression, event_id, type, occurred_at, host, instance, queue_id, message_id, sender,
+			(customer, seq, event_id, type, occurred_at, host, instance, queue_id, message_id, sender,
 			 recipient, orig_recipient, recipient_domain, sasl_username, client_ip, size, attempt, smtp_code,
 			 enhanced_code, remote_enhanced_code, stage, response, remote_mx, remote_ip, remote_port, remote_tls,
 			 provider, delay_total, delay_queue, delay_active, delay_connect, delay_transmit, bounce_class,
 			 bounce_category, bounce_scope, bounce_async, bounce_rule, reason, truncated, source_kind, partial,
 			 detail)
-		SELECT f.customer, n.last - c.events + f.place, CASE WHEN s.event_id IS NOT NULL THEN 'added' END,
+		SELECT f.customer, n.last - c.events + f.place,
 			f.event_id, f.type, f.occurred_at, f.host, f.instance, f.queue_id, f.message_id, f.sender,
 			f.recipient, f.orig_recipient, f.recipient_domain, f.sasl_username, f.client_ip, f.size, f.attempt,
 			f.smtp_code, f.enhanced_code, f.remote_enhanced_code, f.stage, f.response, f.remote_mx, f.remote_ip,
 			f.remote_port, f.remote_tls, f.provider, f.delay_total, f.delay_queue, f.delay_active,
 			f.delay_connect, f.delay_transmit, f.bounce_class, f.bounce_category, f.bounce_scope, f.bounce_async,
 			f.bounce_rule, f.reason, f.truncated, f.source_kind, f.partial, f.detail
-		FROM fresh f JOIN numbered n USING (customer) JOIN counted c USING (customer) LEFT JOIN suppressed s USING (event_id)
+		FROM fresh f JOIN numbered n USING (customer) JOIN counted c USING (customer)
 		ON CONFLICT DO NOTHING
 		RETURNING customer, event_id, occurred_at, type, queue_id, recipient, bounce_category
 	), due AS (
@@ -247,7 +243,11 @@ BEGIN
 		ON CONFLICT DO NOTHING
 		RETURNING 1
 	)
-	SELECT (SELECT count(*) FROM stored), (SELECT count(*) FROM due) INTO added, owed;
+	SELECT count(*), (SELECT count(*) FROM due), array_agg(s.customer), array_agg(s.event_id), array_agg(s.occurred_at)
+	FROM stored s INTO added, owed, customers, ids, times;
+	IF added > 0 THEN
+		PERFORM waybill.judge(customers, ids, times);
+	END IF;
 	IF owed > 0 THEN
 		NOTIFY waybill_deliveries;
 	END IF;

@@ -1,0 +1,78 @@
+/* What is undone or forgotten: suppressions by their cause, events by their age, an address for good. */
+
+#include <sysexits.h>
+
+#include "ctl/check.h"
+#include "ctl/cmd.h"
+#include "ctl/cmd_internal.h"
+#include "ctl/database.h"
+
+#define REVERTED "SELECT customer, recipient, reason, rule, provider, remote_mx, event_id, created_at FROM "
+#define CAUSE    "($1, $2, waybill.point_in_time($3), $4) ORDER BY customer, recipient"
+
+int cmd_suppress_revert(struct ctl *ctl)
+{
+	const char *rule = option(ctl, "rule"), *since = option(ctl, "since"), *remote = option(ctl, "remote");
+	if (!rule && !since && !remote)
+		return complain(EX_USAGE, "name the cause by --rule, --since or --remote; --dry-run shows what it hits",
+				"without a cause every suppression by a bounce would be undone");
+	return database_print(ctl, OUTPUT_LIST, "no suppressions of this cause",
+			      option_given(ctl, "dry-run") ? REVERTED "waybill.caused_suppressions" CAUSE
+							   : REVERTED "waybill.revert_suppressions" CAUSE,
+			      PARAMS(option(ctl, "customer"), rule, since, remote));
+}
+
+int cmd_retention_set(struct ctl *ctl)
+{
+	int status = customer_require(ctl, operand(ctl, 0));
+	return status ? status
+		      : database_query(
+				ctl,
+				"INSERT INTO waybill.policies SELECT $1, $2::integer, soft_messages, soft_window, "
+				"soft_ttl, closed_ttl, hard_ttl, complaint_ttl FROM waybill.policies WHERE customer = "
+				"'' "
+				"ON CONFLICT (customer) DO UPDATE SET retention_days = excluded.retention_days",
+				PARAMS(operand(ctl, 0), operand(ctl, 1)), NULL);
+}
+
+int cmd_retention_list(struct ctl *ctl)
+{
+	return database_print(
+		ctl, OUTPUT_LIST, NULL,
+		"SELECT nullif(customer, '') AS customer, retention_days FROM waybill.policies ORDER BY customer",
+		NO_PARAMS);
+}
+
+int cmd_retention_apply(struct ctl *ctl)
+{
+	return database_print(ctl, OUTPUT_RECORD, NULL, "SELECT days, events FROM waybill.prune_events()", NO_PARAMS);
+}
+
+int cmd_gdpr_export(struct ctl *ctl)
+{
+	char address[ADDR_MAX + 1];
+	int status = check_address(operand(ctl, 0), address);
+	return status ? status
+		      : database_print(
+				ctl, OUTPUT_LIST, "nothing is stored about this address",
+				"SELECT 'event' AS kind, e.customer, to_jsonb(e)::text AS row FROM support.events e "
+				"WHERE e.customer IN (SELECT customer FROM waybill.event_seq) "
+				"AND (e.recipient = $1 OR e.orig_recipient = $1 OR e.sender = $1) "
+				"UNION ALL SELECT 'suppression', s.customer, to_jsonb(s)::text "
+				"FROM support.suppressions s WHERE s.recipient = $1",
+				PARAMS(address));
+}
+
+int cmd_gdpr_erase(struct ctl *ctl)
+{
+	char address[ADDR_MAX + 1];
+	int status = check_address(operand(ctl, 0), address);
+	if (status)
+		return status;
+	if (!ctl->yes)
+		return complain(EX_USAGE, "repeat it with --yes, after: waybill gdpr export ADDRESS",
+				"what is erased cannot be brought back");
+	return database_print(ctl, OUTPUT_RECORD, NULL,
+			      "SELECT events, suppressions FROM waybill.erase_address($1, $2::boolean)",
+			      PARAMS(address, option_given(ctl, "everything") ? "true" : "false"));
+}
