@@ -4,6 +4,8 @@ import base64
 import hashlib
 import hmac
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import time
 import pytest
 
 from tests.stack import verifier
-from tests.stack.paths import MAX_HOME, make_home, remove_home
+from tests.stack.paths import MAX_HOME, make_home, reachable_programs, remove_home
 from tests.stack.process import Processes, started_at, wait_until
 from tests.stack.stack import ROOT
 
@@ -80,6 +82,19 @@ def test_home_below_a_closed_folder_is_elsewhere(tmp_path):
         assert closed not in home.parents
     finally:
         remove_home(closed)
+
+
+def test_programs_in_a_closed_folder_are_copied(tmp_path):
+    """pytest's own folders are root's alone, as /root is."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "waybill").write_text("program")
+    home = make_home()
+    try:
+        assert reachable_programs(tmp_path / "bin", home) == home / "bin"
+        assert (home / "bin" / "waybill").read_text() == "program"
+        assert reachable_programs("/usr/bin", home) == pathlib.Path("/usr/bin")
+    finally:
+        shutil.rmtree(home)
 
 
 def test_guard_ends_what_a_killed_starter_leaves(tmp_path):

@@ -45,6 +45,19 @@ def remove_home(wanted):
     shutil.rmtree(link, ignore_errors=True)
 
 
+def reachable_programs(bin_dir, home):
+    """The folder of waybill's programs, or a copy below HOME when other accounts cannot walk to it (a checkout in /root):
+    a helper runs as nobody."""
+    bin_dir = pathlib.Path(bin_dir).absolute()
+    if _open_to_all(bin_dir):
+        return bin_dir
+    copy = home / "bin"
+    copy.mkdir()
+    for program in bin_dir.glob("waybill*"):
+        shutil.copy2(program, copy)
+    return copy
+
+
 def _short_home():
     home = pathlib.Path(tempfile.mkdtemp(prefix="waybill-", dir="/tmp"))
     home.chmod(0o755)

@@ -8,7 +8,7 @@ import sys
 
 from .errors import StackError
 from .node import Node
-from .paths import make_home, remove_home
+from .paths import make_home, reachable_programs, remove_home
 from .ports import free_port, own_address
 from .postgres import Postgres
 from .process import Processes
@@ -51,7 +51,7 @@ class Stack:
         self.sink = Sink(self.home, self.processes, address, free_port(address))
         self.receiver = Receiver(self.home, self.processes, self.tls)
         self.dns.records += [zone.format(sink=address, closed=f"{octets[0]}.255") for zone in ZONES]
-        self.node = Node(self, "mx1", pathlib.Path(bin_dir), ports, settings)
+        self.node = Node(self, "mx1", reachable_programs(bin_dir, self.home), ports, settings)
         self.nodes = [self.node]
         self.guard = None
 
