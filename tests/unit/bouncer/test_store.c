@@ -157,10 +157,10 @@ static void a_batch(void **state)
 	assert_int_equal(store_events(b.store), 0);
 	check("SELECT seq, customer, type, recipient, suppression FROM waybill.events ORDER BY seq",
 	      "1 acme message.accepted NULL NULL; 2 acme message.delivered good@ex.net NULL; 3 acme message.bounced "
-	      "Gone@ex.net added");
+	      "Gone@ex.net added; 4 acme suppression.created Gone@ex.net NULL");
 	check("SELECT recipient, reason FROM waybill.suppressions", "Gone@ex.net hard-bounce");
 	check("SELECT endpoint, count(*) FROM waybill.deliveries GROUP BY 1 ORDER BY 1",
-	      "ep_aaaaaaaaaaaaaaaa 3; ep_bbbbbbbbbbbbbbbb 1");
+	      "ep_aaaaaaaaaaaaaaaa 4; ep_bbbbbbbbbbbbbbbb 1");
 	check("SELECT count(*) FROM waybill.open_messages", "0");
 	check("SELECT template, lines FROM support.unparsed", "postfix/smtp never * seen 2");
 	check("SELECT source, batch, behind FROM waybill.log_positions", SOURCE " 1 7");
@@ -187,7 +187,7 @@ static void a_restart(void **state)
 	for (size_t i = 4; i < LIFE; i++)
 		read_line(&b, life[i]);
 	assert_int_equal(commit(&b), PG_OK);
-	check("SELECT count(*), count(DISTINCT event_id), max(seq) FROM waybill.events", "3 3 3");
+	check("SELECT count(*), count(DISTINCT event_id), max(seq) FROM waybill.events", "4 4 4");
 	check("SELECT sasl_username FROM waybill.events WHERE type = 'message.bounced'", "Acme-App");
 	check("SELECT count(*) FROM waybill.open_messages", "0");
 	end(&b);
@@ -216,9 +216,9 @@ static void the_same_again(void **state)
 	b.position = same;
 	assert_int_equal(commit(&b), PG_OK);
 	end(&b);
-	check("SELECT count(*), max(seq) FROM waybill.events WHERE customer = 'acme'", "3 3");
+	check("SELECT count(*), max(seq) FROM waybill.events WHERE customer = 'acme'", "4 4");
 	check("SELECT count(*) FROM waybill.events WHERE customer = '-'", "0");
-	check("SELECT count(*) FROM waybill.deliveries", "4");
+	check("SELECT count(*) FROM waybill.deliveries", "5");
 }
 
 static void another_bouncer(void **state)
@@ -253,7 +253,7 @@ static void a_refused_row(void **state)
 	assert_int_equal(store_events(b.store), 4);
 	assert_int_equal(commit(&b), PG_OK);
 	assert_int_equal(store_dead(b.store), 1);
-	check("SELECT count(*), max(seq) FROM waybill.events", "3 3");
+	check("SELECT count(*), max(seq) FROM waybill.events", "4 4");
 	check("SELECT source, event::json->>'type' FROM support.dead_letters", SOURCE " message.rejected");
 	check("SELECT batch FROM waybill.log_positions", "1");
 	end(&b);
@@ -288,7 +288,7 @@ static void a_lost_connection(void **state)
 	assert_int_equal(commit(&b), PG_RETRY);
 	assert_int_equal(store_events(b.store), 3);
 	assert_int_equal(store_commit(b.store), PG_OK);
-	check("SELECT count(*) FROM waybill.events", "3");
+	check("SELECT count(*) FROM waybill.events", "4");
 	/* What the sysadmin must mend is waited for, too. */
 	assert_int_equal(pg_script(pg, "REVOKE EXECUTE ON FUNCTION waybill.record_batch FROM waybill_bouncer"), PG_OK);
 	read_line(&b, life[0]);
