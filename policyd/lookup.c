@@ -8,12 +8,12 @@ static const char *find_login(struct lookup *l, struct text name)
 {
 	if (!name.len)
 		return NULL;
-	enum directory_answer answer = directory_find_login(&l->view, name, &l->login);
+	enum directory_answer answer = directory_find_login(l->view, name, &l->login);
 	if (answer == DIRECTORY_TROUBLE)
 		return "a login's record is damaged";
 	if (answer == DIRECTORY_ABSENT)
 		return NULL;
-	if (directory_find_customer(&l->view, l->login.customer, &l->customer) != DIRECTORY_FOUND)
+	if (directory_find_customer(l->view, l->login.customer, &l->customer) != DIRECTORY_FOUND)
 		return "a login's customer is missing or damaged";
 	l->facts.login = &l->login;
 	l->facts.customer = &l->customer;
@@ -32,7 +32,7 @@ static const char *find_sender(struct lookup *l, struct text sender)
 	if (l->facts.sender_trouble)
 		return NULL;
 	l->facts.sender.domain = text_of(l->sender_domain);
-	enum directory_answer answer = directory_find_domain(&l->view, l->facts.sender.domain, &domain);
+	enum directory_answer answer = directory_find_domain(l->view, l->facts.sender.domain, &domain);
 	if (answer == DIRECTORY_TROUBLE)
 		return "a domain's record is damaged";
 	l->facts.sender_owned = answer == DIRECTORY_FOUND && text_equal(domain.customer, l->login.customer);
@@ -51,7 +51,7 @@ static const char *find_recipient(struct lookup *l, struct text recipient)
 	if (!len)
 		return NULL;
 	enum directory_answer answer =
-		directory_find_suppression(&l->view, l->login.customer, text_at(key, len), &l->suppression);
+		directory_find_suppression(l->view, l->login.customer, text_at(key, len), &l->suppression);
 	if (answer == DIRECTORY_TROUBLE)
 		return "a suppression's record is damaged";
 	if (answer == DIRECTORY_FOUND)
@@ -59,27 +59,12 @@ static const char *find_recipient(struct lookup *l, struct text recipient)
 	return NULL;
 }
 
-static const char *find_all(struct lookup *l, const struct request *request)
+const char *lookup_find(struct directory_view *view, const struct request *request, int64_t now_s, struct lookup *out)
 {
-	const char *why = find_login(l, request->values[REQUEST_LOGIN]);
-	if (why || !l->facts.login)
+	*out = (struct lookup){.view = view, .facts.now_s = now_s};
+	const char *why = find_login(out, request->values[REQUEST_LOGIN]);
+	if (why || !out->facts.login)
 		return why;
-	why = find_sender(l, request->values[REQUEST_SENDER]);
-	return why ? why : find_recipient(l, request->values[REQUEST_RECIPIENT]);
-}
-
-const char *lookup_begin(struct directory *directory, const struct request *request, int64_t now_s, struct lookup *out)
-{
-	*out = (struct lookup){.facts.now_s = now_s};
-	if (directory_begin(directory, &out->view) != DIRECTORY_FOUND)
-		return directory_trouble(directory);
-	const char *why = find_all(out, request);
-	if (why)
-		directory_end(&out->view);
-	return why;
-}
-
-void lookup_end(struct lookup *lookup)
-{
-	directory_end(&lookup->view);
+	why = find_sender(out, request->values[REQUEST_SENDER]);
+	return why ? why : find_recipient(out, request->values[REQUEST_RECIPIENT]);
 }

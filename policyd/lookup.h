@@ -8,17 +8,16 @@
 #include "policyd/decide.h"
 
 struct lookup {
-	struct directory_view view;
+	struct directory_view *view;
 	struct directory_login login;
 	struct directory_customer customer;
 	struct directory_suppression suppression;
 	char sender_domain[ADDR_MAX_DOMAIN + 1];
-	struct decide_facts facts; /* pointers into this struct, views into the directory */
+	struct decide_facts facts; /* pointers into this struct, views into the directory, good as long as the view */
 };
 
-/* Looks up login, customer, sender's domain and recipient. NULL, and *OUT until lookup_end(); or what is wrong with the
- * directory: own trouble, nothing to end. */
-const char *lookup_begin(struct directory *directory, const struct request *request, int64_t now_s, struct lookup *out);
-void lookup_end(struct lookup *lookup);
+/* Looks up login, customer, sender's domain and recipient. NULL and *OUT, or what is wrong with the directory: own
+ * trouble. */
+const char *lookup_find(struct directory_view *view, const struct request *request, int64_t now_s, struct lookup *out);
 
 #endif

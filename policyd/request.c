@@ -26,6 +26,19 @@ static const struct text state_names[REQUEST_AT_MAX] = {
 	[REQUEST_AT_DATA] = {"DATA", 4}, [REQUEST_AT_END] = {"END-OF-MESSAGE", 14},
 };
 
+/* Where the first empty line from FROM on begins, or SIZE_MAX. */
+static size_t find_empty_line(struct text bytes, size_t from)
+{
+	for (const char *at = bytes.ptr + from, *end = bytes.ptr + bytes.len; at < end; at++) {
+		at = memchr(at, '\n', (size_t)(end - at));
+		if (!at || at + 1 == end)
+			break;
+		if (at[1] == '\n')
+			return (size_t)(at - bytes.ptr);
+	}
+	return SIZE_MAX;
+}
+
 const char *request_scan(struct request_scan *scan, struct text bytes, size_t *len)
 {
 	*len = 0;
@@ -33,10 +46,10 @@ const char *request_scan(struct request_scan *scan, struct text bytes, size_t *l
 		return "an empty request";
 	/* The last byte seen may have been the first half of the empty line. */
 	size_t from = scan->seen ? scan->seen - 1 : 0;
-	size_t at = text_search(text_from(bytes, from), TEXT("\n\n"));
+	size_t at = find_empty_line(bytes, from);
 	scan->seen = bytes.len;
 	if (at != SIZE_MAX)
-		*len = from + at + 2;
+		*len = at + 2;
 	if (*len > REQUEST_MAX_BYTES || (!*len && bytes.len >= REQUEST_MAX_BYTES))
 		return "a request longer than 65536 bytes";
 	return NULL;
@@ -45,7 +58,8 @@ const char *request_scan(struct request_scan *scan, struct text bytes, size_t *l
 static void keep(struct request *out, struct text name, struct text value, bool *taken)
 {
 	for (int i = 0; i < REQUEST_ATTRIBUTE_MAX; i++)
-		if (attribute_names[i].len == name.len && memcmp(attribute_names[i].ptr, name.ptr, name.len) == 0) {
+		if (attribute_names[i].len == name.len && attribute_names[i].ptr[0] == name.ptr[0] &&
+		    memcmp(attribute_names[i].ptr, name.ptr, name.len) == 0) {
 			if (!taken[i])
 				out->values[i] = value;
 			taken[i] = true;

@@ -44,9 +44,10 @@ struct server {
 	struct event_base *base;
 	struct server_options options;
 	struct evconnlistener *listener;
-	struct event *tick;
+	struct event *tick, *round_end;
 	struct connection *first;
 	size_t count;
+	bool round; /* round_end will come */
 	bool full, draining;
 	bool said_full; /* logged once, until there is room again */
 	int64_t drain_until_ms;
@@ -106,6 +107,23 @@ static void refuse(struct connection *c, const char *why)
 
 static void answered(void *context, struct text action);
 
+static void on_round_end(evutil_socket_t none, short what, void *context)
+{
+	(void)none;
+	(void)what;
+	struct server *server = context;
+	server->round = false;
+	service_round_end(server->options.service);
+}
+
+/* An event made active by hand stands behind all those that the loop has found, and comes before it waits again. */
+static void expect_round_end(struct server *server)
+{
+	if (!server->round)
+		event_active(server->round_end, EV_TIMEOUT, 0);
+	server->round = true;
+}
+
 /* Asks the next whole request; false when there is none. */
 static bool ask_next(struct connection *c)
 {
@@ -124,6 +142,7 @@ static bool ask_next(struct connection *c)
 	c->used += len;
 	c->scan = (struct request_scan){0};
 	c->asked = true;
+	expect_round_end(c->server);
 	service_ask(c->server->options.service, &request, answered, c);
 	return true;
 }
@@ -297,7 +316,8 @@ struct server *server_new(struct event_base *base, const struct server_options *
 	evutil_make_socket_nonblocking(options->fd); /* systemd's may block */
 	server->listener = evconnlistener_new(base, on_accept, server, LEV_OPT_CLOSE_ON_EXEC, 0, options->fd);
 	server->tick = event_new(base, -1, EV_PERSIST, on_tick, server);
-	if (!server->listener || !server->tick)
+	server->round_end = event_new(base, -1, 0, on_round_end, server);
+	if (!server->listener || !server->tick || !server->round_end)
 		abort();
 	evconnlistener_set_error_cb(server->listener, on_accept_error);
 	event_add(server->tick, &tick);
@@ -329,6 +349,7 @@ void server_free(struct server **server)
 	}
 	evconnlistener_free(s->listener);
 	event_free(s->tick);
+	event_free(s->round_end);
 	free(s);
 	*server = NULL;
 }

@@ -1,5 +1,6 @@
-/* One request: see service.h. Rights are decided while the directory's view is open, within the call. Limits need Redis:
- * the plan, which owns what it names, waits in a ticket until the counters answer; the view does not wait. */
+/* One request: see service.h. Rights are decided within the call, over a view of the directory that all requests of one
+ * round share: to begin one costs more than a decision. Limits need Redis: the plan, which owns what it names, waits in
+ * a ticket until the counters answer; the view does not wait. */
 
 #include <stdlib.h>
 
@@ -29,6 +30,8 @@ struct service {
 	struct buffer reply, line;
 	uint64_t next_id;
 	struct record_warned warned;
+	struct directory_view view;
+	bool viewing;        /* view is open */
 	const char *trouble; /* the last one logged: it is said once */
 };
 
@@ -40,11 +43,19 @@ struct service *service_new(const struct service_options *options)
 	return service;
 }
 
+void service_round_end(struct service *service)
+{
+	if (service->viewing)
+		directory_end(&service->view);
+	service->viewing = false;
+}
+
 void service_free(struct service **service)
 {
 	struct service *s = *service;
 	if (!s)
 		return;
+	service_round_end(s);
 	for (struct ticket *ticket; (ticket = s->spare);) {
 		s->spare = ticket->next;
 		free(ticket);
@@ -132,7 +143,7 @@ static void warn(struct service *service, const struct question *q)
 }
 
 /* Logs and records the verdict and writes its reply; a view that is good until the next one. The answer is given by the
- * caller once the directory's view is closed, since whoever takes it may ask the next question at once. */
+ * caller last of all, since whoever takes it may ask the next question at once. */
 static struct text conclude(struct service *service, const struct question *q, const struct verdict *verdict)
 {
 	char limit_text[DECIDE_LIMIT_TEXT], id[RECORD_ID_SIZE];
@@ -191,7 +202,7 @@ static bool plan_charge(struct ticket *ticket, const struct decide_facts *facts,
 	return false;
 }
 
-/* Decides while the directory's view is open. A ticket when the counters are to be asked; else NULL and *ACTION. */
+/* A ticket when the counters are to be asked; else NULL and *ACTION. */
 static struct ticket *decide(struct service *service, const struct request *request, const struct decide_facts *facts,
 			     struct text *action)
 {
@@ -209,18 +220,27 @@ static struct ticket *decide(struct service *service, const struct request *requ
 	return NULL;
 }
 
+/* NULL, or why the directory cannot be looked at. */
+static const char *look(struct service *service)
+{
+	if (!service->viewing && directory_begin(service->options.directory, &service->view) != DIRECTORY_FOUND)
+		return directory_trouble(service->options.directory);
+	service->viewing = true;
+	return NULL;
+}
+
 static struct ticket *look_up_and_decide(struct service *service, const struct request *request, struct text *action)
 {
 	struct lookup lookup;
-	const char *why = lookup_begin(service->options.directory, request, service->options.now_s(), &lookup);
+	const char *why = look(service);
+	if (!why)
+		why = lookup_find(&service->view, request, service->options.now_s(), &lookup);
 	if (why) {
 		*action = give_up(service, why);
 		return NULL;
 	}
 	note_directory_works(service);
-	struct ticket *ticket = decide(service, request, &lookup.facts, action);
-	lookup_end(&lookup);
-	return ticket;
+	return decide(service, request, &lookup.facts, action);
 }
 
 void service_ask(struct service *service, const struct request *request, service_answer *answer, void *context)

@@ -33,5 +33,8 @@ struct service *service_new(const struct service_options *options);
 void service_free(struct service **service);
 /* REQUEST's texts must stay until ANSWER is called, *REQUEST itself need not. */
 void service_ask(struct service *service, const struct request *request, service_answer *answer, void *context);
+/* What was asked since the last call is decided over one view of the directory, which ends here: to be called before the
+ * caller waits for anything. */
+void service_round_end(struct service *service);
 
 #endif

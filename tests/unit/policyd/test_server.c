@@ -26,7 +26,7 @@
 
 static struct event_base *base;
 static char folder[64], address[96];
-static int largest_batch, open_questions;
+static int largest_batch, open_questions, round_ends;
 
 struct late {
 	service_answer *answer;
@@ -60,6 +60,12 @@ void service_ask(struct service *service, const struct request *request, service
 	}
 	answer(context, text_starts(sender, TEXT("trouble")) ? TEXT("") : text_of(late->action));
 	free(late);
+}
+
+void service_round_end(struct service *service)
+{
+	(void)service;
+	round_ends++;
 }
 
 struct fixture {
@@ -170,6 +176,27 @@ static void answers_in_order_in_one_batch(void **state)
 	assert_true(largest_batch > 100 * (int)strlen("action=x\n\n"));
 	close(fd);
 	turn();
+}
+
+static void questions_of_one_round_end_together(void **state)
+{
+	struct fixture *f = *state;
+	int fds[3];
+	for (int i = 0; i < 3; i++)
+		fds[i] = dial();
+	for (int i = 0; i < PATIENCE && server_connections(f->server) < 3; i++)
+		turn();
+	round_ends = 0;
+	for (int i = 0; i < 3; i++)
+		ask_for(fds[i], "a");
+	turn();
+	assert_int_equal(round_ends, 1);
+	turn();
+	assert_int_equal(round_ends, 1);
+	for (int i = 0; i < 3; i++) {
+		expect(fds[i], "action=a\n\n");
+		close(fds[i]);
+	}
 }
 
 static void takes_it_byte_by_byte(void **state)
@@ -364,6 +391,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(answers_in_order_in_one_batch, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(questions_of_one_round_end_together, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(takes_it_byte_by_byte, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(nonsense_closes_that_connection_only, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(own_trouble_closes_without_a_reply, set_up, tear_down),
