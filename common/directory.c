@@ -5,10 +5,15 @@
  * the writer promises instead: it never reuses a page that a view begun less than DIRECTORY_VIEW_MAX_S ago can reach
  * (it holds read transactions of its own, in its own lock table, that pin those pages).
  *
+ * A writer that starts has no such pins from its predecessor. Views therefore hold a shared lock on the file (of the open
+ * file description, fcntl(2): it goes with its process, never waits and keeps nobody waiting), so that the writer can
+ * see that no view of before is left.
+ *
  * A rebuild replaces the file by rename, so each view compares the path's inode with the mapped one. A map in use is
  * counted, and goes away with its last view. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +33,7 @@ struct directory_snapshot {
 	ino_t inode;
 	size_t last_txn; /* of the last view begun */
 	unsigned users;  /* views, and 1 while it is the current one */
+	unsigned views;
 };
 
 struct directory {
@@ -151,6 +157,27 @@ static void take_file(struct directory *directory, const struct stat *file)
 	directory->refused_changed = file->st_ctim;
 }
 
+/* Tells a writer that starts whether there is a view of this process. */
+static int view_lock(const struct directory_snapshot *snapshot, short type)
+{
+	int file = -1;
+	struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_len = 1};
+	mdb_env_get_fd(snapshot->env, &file);
+	return fcntl(file, F_OFD_SETLK, &lock);
+}
+
+/* One view more; NULL in trouble. */
+static struct directory_snapshot *snapshot_enter(struct directory *directory, struct directory_snapshot *snapshot)
+{
+	if (!snapshot->views && view_lock(snapshot, F_RDLCK)) {
+		directory->trouble = "the snapshot cannot be locked for reading";
+		return NULL;
+	}
+	snapshot->views++;
+	snapshot->users++;
+	return snapshot;
+}
+
 /* The current map, counted once more; NULL in trouble. A missing file does not end the use of the map: the follower
  * writes a new one within a second, and mail flows on meanwhile. */
 static struct directory_snapshot *snapshot_take(struct directory *directory)
@@ -163,9 +190,7 @@ static struct directory_snapshot *snapshot_take(struct directory *directory)
 		directory->trouble = open_error(missing);
 	else if (!missing && (!current || current->inode != file.st_ino || current->device != file.st_dev))
 		take_file(directory, &file);
-	current = directory->current;
-	if (current)
-		current->users++;
+	current = directory->current ? snapshot_enter(directory, directory->current) : NULL;
 	pthread_mutex_unlock(&directory->lock);
 	return current;
 }
@@ -173,6 +198,8 @@ static struct directory_snapshot *snapshot_take(struct directory *directory)
 static void snapshot_give(struct directory *directory, struct directory_snapshot *snapshot)
 {
 	pthread_mutex_lock(&directory->lock);
+	if (!--snapshot->views)
+		view_lock(snapshot, F_UNLCK);
 	snapshot_release(snapshot);
 	pthread_mutex_unlock(&directory->lock);
 }

@@ -1,7 +1,9 @@
 /* The snapshot's writer. Its promise to readers, who leave no trace in a lock table (common/directory.c): no page that
  * a view of the last DIRECTORY_VIEW_MAX_S seconds can reach is ever reused. Two read transactions of its own hold them:
- * the older one is between one and two such spans old. A writer that starts has no such pins from its predecessor, so
- * it goes on in a copy of the file when the last change is younger than that. */
+ * the older one is between one and two such spans old. A writer that starts has no such pins from its predecessor. When the
+ * last change is younger than that, it first takes its own, and then waits for a moment without any view: each holds a shared
+ * lock on the file. What begins after that moment, its pins protect. When there is no such moment, because a reader hangs or
+ * is never idle, it goes on in a copy of the file. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +21,10 @@
 #include "common/directory.h"
 #include "common/directory_writer.h"
 #include "common/memory.h"
+
+/* Half a second: the copy of a large file takes longer. */
+#define IDLE_TRIES    1000
+#define IDLE_PAUSE_NS 500000
 
 #define BUILD_BATCH 100000 /* entries in one transaction of a build: its dirty pages stay in memory until then */
 
@@ -174,12 +180,26 @@ static int file_sync(const char *path)
 	return error;
 }
 
+/* Is there a moment without a view? */
+static bool views_end(const struct directory_writer *writer)
+{
+	int file = -1;
+	mdb_env_get_fd(writer->env, &file);
+	for (int tries = 0; tries < IDLE_TRIES; tries++) {
+		/* The first byte is what directory_begin() locks. Only asked for, never taken: readers must not fail. */
+		struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+		if (fcntl(file, F_OFD_GETLK, &lock))
+			return false;
+		if (lock.l_type == F_UNLCK)
+			return true;
+		nanosleep(&(struct timespec){.tv_nsec = IDLE_PAUSE_NS}, NULL);
+	}
+	return false;
+}
+
 static const char *continue_in_copy(struct directory_writer *writer)
 {
 	unlink(writer->new_path);
-	const char *why = snapshot_open(writer);
-	if (why)
-		return why;
 	int error = mdb_env_copy2(writer->env, writer->new_path, MDB_CP_COMPACT);
 	if (!error)
 		error = file_sync(writer->new_path);
@@ -198,7 +218,8 @@ static const char *snapshot_take_over(struct directory_writer *writer)
 	if (!readable || stat(writer->path, &file))
 		return NULL;
 	int64_t age_s = now_s(CLOCK_REALTIME) - file.st_mtim.tv_sec;
-	return age_s > DIRECTORY_VIEW_MAX_S ? snapshot_open(writer) : continue_in_copy(writer);
+	const char *why = snapshot_open(writer);
+	return why || age_s > DIRECTORY_VIEW_MAX_S || views_end(writer) ? why : continue_in_copy(writer);
 }
 
 static const char *place_take(struct directory_writer *writer)
