@@ -24,7 +24,7 @@ static const struct conf_row rows[] = {
 	DAEMON_ROWS(struct settings),
 	{"bouncer", "postgres", CONF_STRING, offsetof(struct settings, postgres), "dbname=waybill user=waybill_bouncer",
 	 0, 0, NULL, false, "The connection string of the database (libpq's form; several hosts are tried in order)."},
-	{"bouncer", "log", CONF_PATH, offsetof(struct settings, log), "/var/log/mail.log", 0, 0, NULL, false,
+	{"bouncer", "log", CONF_PATH, offsetof(struct settings, log), "/var/log/postfix.log", 0, 0, NULL, false,
 	 "Postfix's log: its maillog_file, or the file that syslog writes."},
 	RULES_ROW(struct settings),
 };
