@@ -150,9 +150,7 @@ DECLARE
 	stored_position jsonb;
 	owed bigint;
 	added bigint;
-	customers text[];
-	ids text[];
-	times timestamptz[];
+	kept waybill.events[];
 BEGIN
 	IF record_batch.batch IS NOT NULL THEN
 		INSERT INTO waybill.log_positions (source) VALUES (record_batch.source) ON CONFLICT DO NOTHING;
@@ -229,7 +227,7 @@ BEGIN
 			f.bounce_rule, f.reason, f.truncated, f.source_kind, f.partial, f.detail
 		FROM fresh f JOIN numbered n USING (customer) JOIN counted c USING (customer)
 		ON CONFLICT DO NOTHING
-		RETURNING customer, event_id, occurred_at, type, queue_id, recipient, bounce_category
+		RETURNING *
 	), due AS (
 		INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)
 		SELECT s.customer, p.endpoint, s.event_id, s.occurred_at
@@ -243,10 +241,10 @@ BEGIN
 		ON CONFLICT DO NOTHING
 		RETURNING 1
 	)
-	SELECT count(*), (SELECT count(*) FROM due), array_agg(s.customer), array_agg(s.event_id), array_agg(s.occurred_at)
-	FROM stored s INTO added, owed, customers, ids, times;
+	SELECT count(*), (SELECT count(*) FROM due), array_agg(s::waybill.events)
+	FROM stored s INTO added, owed, kept;
 	IF added > 0 THEN
-		PERFORM waybill.judge(customers, ids, times);
+		PERFORM waybill.judge(kept);
 	END IF;
 	IF owed > 0 THEN
 		NOTIFY waybill_deliveries;

@@ -21,10 +21,12 @@ def test_counts_by_the_hour(world):
 
 def test_search_pages(world):
     customer = world.customer("pages")
-    world.record(*[world.event(customer, "delivered", f"p{i}@pages.example", message_id=f"{i}@m") for i in range(7)])
-    first = world.rows("SELECT seq FROM support.message_search(%s, NULL, 3)", customer)
-    then = world.rows("SELECT seq FROM support.message_search(%s, NULL, 3, %s)", customer, first[-1][0])
-    assert [seq for seq, in first + then] == [7, 6, 5, 4, 3, 2]
+    at = [DAY + timedelta(seconds=i // 2) for i in range(7)]  # pairs of the same time
+    world.record(*[world.event(customer, "delivered", f"p{i}@pages.example", at[i], message_id=f"{i}@m") for i in range(7)])
+    first = world.rows("SELECT seq, occurred_at, event_id FROM support.message_search(%s, NULL, 3)", customer)
+    then = world.rows("SELECT seq, occurred_at, event_id FROM support.message_search(%s, NULL, 3, %s, %s)", customer, *first[-1][1:])
+    rest = world.rows("SELECT seq FROM support.message_search(%s, NULL, 3, %s, %s)", customer, *then[-1][1:])
+    assert sorted(row[0] for row in first + then + rest) == [1, 2, 3, 4, 5, 6, 7] and first[0][0] == 7
     assert world.rows("SELECT recipient FROM support.message_search(%s, '<2@m>')", customer) == [("p2@pages.example",)]
     assert world.one("SELECT count(*) FROM support.message_search(%s, '@pages.example')", customer) == 7
 

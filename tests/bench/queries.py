@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+"""Support's questions and the bouncer's door at size: "last 50 events of a customer", "events of a recipient", a timeline, and
+how many events a second record_batch takes with all that follows from them.
+
+    tests/bench/run queries
+
+Real PostgreSQL in a folder of its own; ten million events in forty days of partitions, one customer with a tenth of them."""
+
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+import psycopg2
+
+import bench
+from directory import Postgres
+
+EVENTS, ASKS = bench.amount(10_000_000, 200_000), bench.amount(2000, 200)
+CUSTOMERS, DAYS = 1000, 40
+LOAD = """
+SELECT waybill.ensure_partitions((now() - interval '{days} days')::date, {days} + 1);
+INSERT INTO waybill.customers (customer) SELECT 'c' || i FROM generate_series(0, {customers} - 1) AS i;
+INSERT INTO waybill.logins (login, customer, password_hash) SELECT 'app@c' || i, 'c' || i, '!' FROM generate_series(0, {customers} - 1) AS i;
+INSERT INTO waybill.events (customer, occurred_at, event_id, seq, type, host, instance, queue_id, message_id, sender, recipient,
+                            recipient_domain, provider, bounce_class, bounce_category, bounce_scope, response)
+SELECT 'c' || CASE WHEN i % 10 = 0 THEN 0 ELSE i % {customers} END, now() - interval '{days} days' * (1 - i::float8 / {events}),
+       'evt_' || i, i, CASE WHEN i % 20 = 0 THEN 'message.bounced' ELSE 'message.delivered' END, 'mx1', 'postfix', 'Q' || i,
+       i || '@m', 'a@c.example', 'u' || i % 300007 || '@d' || i % 5003 || '.example', 'd' || i % 5003 || '.example', NULL,
+       CASE WHEN i % 20 = 0 THEN 'hard' END, CASE WHEN i % 20 = 0 THEN 'bad-mailbox' END, CASE WHEN i % 20 = 0 THEN 'recipient' END,
+       '250 2.0.0 Ok: queued as 4bXyZ12mN2VXxznjll'
+FROM generate_series(1, {events}) AS i;
+INSERT INTO waybill.event_seq SELECT customer, max(seq) FROM waybill.events GROUP BY customer;
+ANALYZE waybill.events;
+"""
+
+
+def number():
+    return random.randrange(1, EVENTS + 1)
+
+
+def customer_of(i):
+    return f"c{0 if i % 10 == 0 else i % CUSTOMERS}"
+
+
+QUESTIONS = {
+    "last 50 events of a customer": lambda i: ("SELECT * FROM support.message_search(%s)", [customer_of(i)]),
+    "last 50 events of the largest customer": lambda i: ("SELECT * FROM support.message_search('c0')", []),
+    "the next page": lambda i: ("SELECT * FROM support.message_search(%s, NULL, 50, now() - %s * interval '1 hour')",
+                                [customer_of(i), i % (DAYS * 24)]),
+    "events of a recipient": lambda i: ("SELECT * FROM support.events WHERE customer = %s AND recipient = %s ORDER BY occurred_at DESC LIMIT 50",
+                                        [customer_of(i), f"u{i % 300007}@d{i % 5003}.example"]),
+    "timeline of a queue id": lambda i: ("SELECT * FROM support.timeline(%s)", [f"Q{i}"]),
+}
+
+
+def ask(cursor, question):
+    taken = []
+    for _ in range(ASKS):
+        sql, values = question(number())
+        begin = time.perf_counter()
+        cursor.execute(sql, values)
+        cursor.fetchall()
+        taken.append((time.perf_counter() - begin) * 1000)
+    return sorted(taken)
+
+
+def record(cursor, batches, size):
+    """Through record_batch as the bouncer calls it; a twentieth are bounces."""
+    cursor.execute("SELECT unnest(proargnames), format_type(unnest(proargtypes), NULL) FROM pg_proc WHERE proname = 'record_batch'")
+    signature = cursor.fetchall()
+    sql = f"SELECT waybill.record_batch({', '.join(f'%s::{kind}' for _, kind in signature)})"
+    begin = time.perf_counter()
+    for batch in range(batches):
+        hard = [i % 20 == 0 for i in range(size)]
+        columns = {"event_id": [f"new_{batch}_{i}" for i in range(size)], "occurred_at": ["now()"] * size,
+                   "type": ["message.bounced" if h else "message.delivered" for h in hard], "host": ["mx1"] * size,
+                   "instance": ["postfix"] * size, "queue_id": [f"N{batch}{i}" for i in range(size)],
+                   "recipient": [f"n{batch}{i}@d{i % 500}.example" for i in range(size)],
+                   "recipient_domain": [f"d{i % 500}.example" for i in range(size)],
+                   "sasl_username": [f"app@c{i % CUSTOMERS}" for i in range(size)], "truncated": [False] * size,
+                   "partial": [False] * size, "source_kind": ["log"] * size, "suppresses": hard, "bounce_async": [False] * size,
+                   "bounce_class": ["hard" if h else None for h in hard], "bounce_category": ["bad-mailbox" if h else None for h in hard],
+                   "bounce_scope": ["recipient" if h else None for h in hard]}
+        values = [columns.get(name) or ([None] * size if kind.endswith("[]") and not name.startswith(("gone_", "open_", "unparsed_"))
+                                        else [] if kind.endswith("[]") else "bench" if name == "source" else None)
+                  for name, kind in signature]
+        cursor.execute(sql, values)
+    return batches * size / (time.perf_counter() - begin)
+
+
+def main():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="waybill-bench-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    (folder / "postgres").mkdir()
+    postgres = Postgres(folder / "postgres")
+    met = True
+    try:
+        conf = folder / "waybill.conf"
+        conf.write_text(f"[ctl]\npostgres = host={folder}/postgres user=postgres dbname=waybill\n")
+        subprocess.run([bench.BUILD / "bin" / "waybill", "-c", conf, "db", "migrate"], check=True, stdout=subprocess.DEVNULL)
+        db = psycopg2.connect(host=f"{folder}/postgres", user="postgres", dbname="waybill")
+        db.autocommit = True
+        cursor = db.cursor()
+        cursor.execute(LOAD.format(events=EVENTS, customers=CUSTOMERS, days=DAYS))
+        support = psycopg2.connect(host=f"{folder}/postgres", user="waybill_support", dbname="waybill")
+        support.autocommit = True
+        asked = support.cursor()
+        for name, question in QUESTIONS.items():
+            taken = ask(asked, question)
+            p99 = taken[int(len(taken) * 0.99)]
+            met &= bench.row(f"{name}, p99 ms", f"{p99:.2f}", f"median {bench.median(taken):.2f}", p99, ("<=", 5))
+        bench.note("record_batch, events/s", f"{record(cursor, bench.amount(100, 20), 1000):.0f}", "batches of 1,000, 5 % hard bounces")
+    finally:
+        postgres.stop()
+        subprocess.run(["rm", "-rf", folder], check=True)
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PGAPPNAME", "waybill-bench")
+    sys.exit(main())
