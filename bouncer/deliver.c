@@ -12,6 +12,7 @@
 
 #include "bouncer/envelope.h"
 #include "bouncer/post.h"
+#include "bouncer/webhook_stats.h"
 
 struct deliver {
 	struct deliver_settings settings;
@@ -54,6 +55,7 @@ static void finish(struct deliver *deliver, struct delivery *d)
 	d->state = DELIVERY_POSTED;
 	delivery_judge(d, random);
 	log_attempt(d);
+	webhook_stats_note(deliver->settings.metrics, d);
 	clerk_done(deliver->clerk, d);
 }
 

@@ -14,6 +14,7 @@ struct deliver_settings {
 	struct guard_policy *policy;
 	const char *ca_file;
 	int64_t connect_ms, total_ms;
+	struct metrics *metrics; /* webhook_stats_new() */
 	struct clerk_settings clerk;
 };
 

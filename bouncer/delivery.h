@@ -43,6 +43,9 @@ struct delivery {
 	int try;                /* the same, counted from the last replay */
 	int64_t start_until_ms; /* on the monotonic clock: no attempt may begin later, the lease would end under it */
 	struct buffer body;
+	/* When it happened, when the database had it: since 1970; 0 when it was owed later, by
+	 * a replay, which is no measure of haste. */
+	int64_t occurred_us, recorded_us;
 
 	enum delivery_state state;
 	int64_t started_us; /* since 1970 */

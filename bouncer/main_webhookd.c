@@ -9,13 +9,15 @@
 
 #include "common/daemon.h"
 #include "common/guard.h"
+#include "common/metrics_http.h"
 #include "common/seal.h"
 
 #include "bouncer/deliver.h"
+#include "bouncer/webhook_stats.h"
 
 struct settings {
 	struct daemon_settings common;
-	char *postgres, *webhook_key, *ports, *allow_networks, *ca_file;
+	char *postgres, *webhook_key, *ports, *allow_networks, *ca_file, *metrics;
 	bool allow_http;
 	int64_t concurrency, endpoint_concurrency, endpoint_held, connect_ms, timeout_ms, lease_ms, poll_ms;
 	int64_t breaker_failures, keep_ms;
@@ -57,6 +59,7 @@ static const struct conf_row rows[] = {
 	 "How long attempts and deliveries are kept, for waybill endpoint log and replay."},
 	{"webhookd", "breaker_failures", CONF_INT, offsetof(struct settings, breaker_failures), "5", 1, 1000, NULL,
 	 false, "After so many failures in a row an endpoint is only probed, until a POST succeeds."},
+	METRICS_ROW("webhookd", struct settings, metrics),
 };
 
 static struct settings settings;
@@ -64,6 +67,8 @@ static struct guard_policy policy;
 static struct seal *seal;
 static struct event_base *loop;
 static struct deliver *deliver;
+static struct metrics *metrics;
+static struct metrics_http *metrics_http;
 
 static int complain(const char *key, const char *value, struct text at, const char *why)
 {
@@ -151,8 +156,28 @@ static void raise_descriptor_limit(void)
 			    (unsigned long long)limit.rlim_cur, (long long)settings.concurrency);
 }
 
+static int start_metrics(void)
+{
+	char *why = NULL;
+	metrics = webhook_stats_new();
+	if (!settings.metrics)
+		return 0;
+	metrics_http = metrics_http_start(settings.metrics, metrics, &why);
+	if (metrics_http)
+		return 0;
+	log_error("[webhookd] metrics: %s", why);
+	free(why);
+	return EX_CONFIG;
+}
+
 static int run(void)
 {
+	int status = start_metrics();
+	if (status) {
+		metrics_free(&metrics);
+		seal_close(&seal);
+		return status;
+	}
 	raise_descriptor_limit();
 	loop = event_base_new();
 	struct event *signals = event_new(loop, daemon_signal_fd(), EV_READ | EV_PERSIST, on_signal, NULL);
@@ -161,6 +186,7 @@ static int run(void)
 							 .ca_file = settings.ca_file,
 							 .connect_ms = settings.connect_ms,
 							 .total_ms = settings.timeout_ms,
+							 .metrics = metrics,
 							 .clerk = clerk_settings()});
 	event_add(signals, NULL);
 	daemon_ready();
@@ -168,6 +194,8 @@ static int run(void)
 	deliver_free(&deliver);
 	event_free(signals);
 	event_base_free(loop);
+	metrics_http_stop(&metrics_http);
+	metrics_free(&metrics);
 	seal_close(&seal);
 	return 0;
 }

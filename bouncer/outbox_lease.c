@@ -43,14 +43,26 @@ static const char lease_head[] =
 	" UPDATE waybill.deliveries d SET due_at = now() + $6::bigint * interval '1 ms' FROM picked"
 	"  WHERE d.ctid = picked.id AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'"
 	"  RETURNING d.customer, d.endpoint, d.event_id, d.occurred_at, d.attempts, "
-	"d.ladder_from)"
-	" SELECT l.customer, l.endpoint, l.event_id, l.attempts, l.ladder_from, e.* FROM leased l LEFT JOIN LATERAL "
-	"(SELECT ";
+	"d.ladder_from, d.created_at)"
+	" SELECT l.customer, l.endpoint, l.event_id, l.attempts, l.ladder_from,"
+	" CASE WHEN l.created_at < e.recorded_at + interval '1 minute' THEN (extract(epoch FROM e.occurred_at) * "
+	"1000000)::bigint END,"
+	" (extract(epoch FROM e.recorded_at) * 1000000)::bigint, e.* FROM leased l LEFT JOIN LATERAL "
+	"(SELECT e.occurred_at, e.recorded_at, ";
 static const char lease_tail[] = " FROM waybill.events e"
 				 " WHERE e.customer = l.customer AND e.occurred_at = l.occurred_at AND e.event_id = "
 				 "l.event_id LIMIT 1) e ON true"
 				 " ORDER BY l.customer, l.endpoint, l.occurred_at";
-enum lease_column { LEASE_CUSTOMER, LEASE_ENDPOINT, LEASE_EVENT_ID, LEASE_ATTEMPTS, LEASE_LADDER, LEASE_EVENT };
+enum lease_column {
+	LEASE_CUSTOMER,
+	LEASE_ENDPOINT,
+	LEASE_EVENT_ID,
+	LEASE_ATTEMPTS,
+	LEASE_LADDER,
+	LEASE_OCCURRED,
+	LEASE_RECORDED,
+	LEASE_EVENT = LEASE_RECORDED + 3
+};
 
 char *outbox_lease_statement(void)
 {
@@ -193,6 +205,10 @@ static struct delivery *make_delivery(const struct outbox *outbox, const struct 
 	struct delivery *d =
 		delivery_new(endpoint, pg_field(rows, row, LEASE_EVENT_ID), (int)pg_int(rows, row, LEASE_ATTEMPTS) + 1);
 	d->try = d->attempt - (int)pg_int(rows, row, LEASE_LADDER);
+	if (pg_field(rows, row, LEASE_OCCURRED).ptr) {
+		d->occurred_us = pg_int(rows, row, LEASE_OCCURRED);
+		d->recorded_us = pg_int(rows, row, LEASE_RECORDED);
+	}
 	d->start_until_ms = now_ms + outbox->settings.start_within_ms;
 	if (!event.field[EVENT_ID].ptr) {
 		d->state = DELIVERY_LOST;

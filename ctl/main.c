@@ -181,6 +181,9 @@ const struct command commands[] = {
 	{"explain", "", "ID",
 	 {{"spool", "FOLDER", "the event spool; default [common] spool"}},
 	 "Shows what was known when a message was refused; ID stands in the reply behind id=.", cmd_explain},
+	{"lag", "", "",
+	 {{"customer", "CUSTOMER", "only its endpoints"}},
+	 "Shows how far the logs are read, and the seconds that webhooks took in the last hour.", cmd_lag},
 
 	{"directory", "follow", "",
 	 {{"once", NULL, "bring the snapshot up to date and exit"}},
