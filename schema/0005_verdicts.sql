@@ -424,7 +424,7 @@ BEGIN
 	ELSE
 		RETURN QUERY SELECT e.* FROM support.events e
 			WHERE e.customer = message_search.customer AND (e.occurred_at, e.event_id) < (before, before_id)
-			  AND (e.recipient = wanted OR e.message_id = wanted OR e.queue_id = wanted)
+			  AND (e.customer = message_search.customer AND e.recipient = wanted OR e.message_id = wanted OR e.queue_id = wanted)
 			ORDER BY e.occurred_at DESC, e.event_id DESC LIMIT least(page, 1000);
 	END IF;
 END $$;

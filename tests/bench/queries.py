@@ -21,6 +21,7 @@ from directory import Postgres
 
 EVENTS, ASKS = bench.amount(10_000_000, 200_000), bench.amount(2000, 200)
 CUSTOMERS, DAYS = 1000, 40
+WARM = 20  # questions before the clock counts: a connection of support's stays open and knows its plans
 LOAD = """
 SELECT waybill.ensure_partitions((now() - interval '{days} days')::date, {days} + 1);
 INSERT INTO waybill.customers (customer) SELECT 'c' || i FROM generate_series(0, {customers} - 1) AS i;
@@ -51,7 +52,7 @@ QUESTIONS = {
     "last 50 events of the largest customer": lambda i: ("SELECT * FROM support.message_search('c0')", []),
     "the next page": lambda i: ("SELECT * FROM support.message_search(%s, NULL, 50, now() - %s * interval '1 hour')",
                                 [customer_of(i), i % (DAYS * 24)]),
-    "events of a recipient": lambda i: ("SELECT * FROM support.events WHERE customer = %s AND recipient = %s ORDER BY occurred_at DESC LIMIT 50",
+    "events of a recipient": lambda i: ("SELECT * FROM support.message_search(%s, %s)",
                                         [customer_of(i), f"u{i % 300007}@d{i % 5003}.example"]),
     "timeline of a queue id": lambda i: ("SELECT * FROM support.timeline(%s)", [f"Q{i}"]),
 }
@@ -59,12 +60,13 @@ QUESTIONS = {
 
 def ask(cursor, question):
     taken = []
-    for _ in range(ASKS):
+    for asked in range(WARM + ASKS):
         sql, values = question(number())
         begin = time.perf_counter()
         cursor.execute(sql, values)
         cursor.fetchall()
-        taken.append((time.perf_counter() - begin) * 1000)
+        if asked >= WARM:
+            taken.append((time.perf_counter() - begin) * 1000)
     return sorted(taken)
 
 
