@@ -254,6 +254,7 @@ void directory_login_encode(const struct directory_login *in, struct buffer *out
 	put_text(out, in->rights.bytes);
 	put_text(out, in->networks.bytes);
 	put_text(out, in->limits.bytes);
+	put_text(out, in->destinations.bytes);
 }
 
 const char *directory_login_decode(struct text bytes, struct directory_login *out)
@@ -267,6 +268,7 @@ const char *directory_login_decode(struct text bytes, struct directory_login *ou
 	out->rights = take_list(&in);
 	out->networks = take_list(&in);
 	out->limits = take_list(&in);
+	out->destinations = take_list(&in);
 	return record_end(&in);
 }
 
@@ -280,6 +282,7 @@ void directory_customer_encode(const struct directory_customer *in, struct buffe
 	put_byte(out, (int)in->header_from);
 	put_text(out, in->limits.bytes);
 	put_text(out, in->offsets.bytes);
+	put_int(out, in->max_recipients);
 }
 
 const char *directory_customer_decode(struct text bytes, struct directory_customer *out)
@@ -292,6 +295,7 @@ const char *directory_customer_decode(struct text bytes, struct directory_custom
 	out->header_from = (enum directory_header_from)take_enum(&in, DIRECTORY_FROM_MAX);
 	out->limits = take_list(&in);
 	out->offsets = take_list(&in);
+	out->max_recipients = take_int(&in);
 	return record_end(&in);
 }
 

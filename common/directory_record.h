@@ -27,10 +27,11 @@ enum directory_header_profile { DIRECTORY_PROFILE_STRICT, DIRECTORY_PROFILE_LIST
 struct directory_login {
 	struct text name, customer;
 	bool enabled;
-	int64_t created_at, expires_at; /* seconds since 1970; 0: never */
-	struct directory_list rights;   /* directory_right_next() */
-	struct directory_list networks; /* directory_network_next(); empty: from anywhere */
-	struct directory_list limits;   /* directory_limit_next(): scopes login and network */
+	int64_t created_at, expires_at;     /* seconds since 1970; 0: never */
+	struct directory_list rights;       /* directory_right_next() */
+	struct directory_list networks;     /* directory_network_next(); empty: from anywhere */
+	struct directory_list limits;       /* directory_limit_next(): scopes login and network */
+	struct directory_list destinations; /* directory_right_next(): whom it may write to; empty: anybody */
 };
 
 struct directory_customer {
@@ -41,6 +42,7 @@ struct directory_customer {
 	enum directory_header_from header_from;
 	struct directory_list limits;  /* scopes customer and destination */
 	struct directory_list offsets; /* directory_offset_next(): the customer's time zone */
+	int64_t max_recipients;        /* of one message; 0: no bound but Postfix' own */
 };
 
 struct directory_domain {

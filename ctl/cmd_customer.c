@@ -5,6 +5,8 @@
 #include "ctl/cmd_internal.h"
 #include "ctl/database.h"
 
+#define MAX_RECIPIENTS 1000000
+
 static const char *const header_from_names[] = {"off", "log", "enforce"};
 
 int customer_missing(const char *customer)
@@ -79,7 +81,8 @@ int cmd_customer_show(struct ctl *ctl)
 		return status;
 	return database_print(
 		ctl, OUTPUT_RECORD, NULL,
-		"SELECT c.customer, title, plan, status, status_reason, status_until, time_zone, header_from, "
+		"SELECT c.customer, title, plan, status, status_reason, status_until, time_zone, max_recipients, "
+		"header_from, "
 		"created_at, ARRAY(SELECT login FROM waybill.logins WHERE customer = $1 ORDER BY 1) AS logins, "
 		"ARRAY(SELECT domain FROM waybill.domains WHERE customer = $1 ORDER BY 1) AS domains, "
 		"ARRAY(SELECT id FROM waybill.limits WHERE customer = $1 ORDER BY 1) AS limits, "
@@ -88,17 +91,27 @@ int cmd_customer_show(struct ctl *ctl)
 		PARAMS(operand(ctl, 0)));
 }
 
+static int check_recipients(const char *word)
+{
+	uint64_t value;
+	const char *why = word ? text_uint(text_of(word), MAX_RECIPIENTS, &value) : NULL;
+	return why ? complain(EX_DATAERR, NULL, "max-recipients \"%s\": %s; an example is 100", word, why) : 0;
+}
+
 int cmd_customer_set(struct ctl *ctl)
 {
 	int status = check_settings(ctl);
+	if (!status)
+		status = check_recipients(option(ctl, "max-recipients"));
 	if (status)
 		return status;
 	return change(ctl,
-		      "UPDATE waybill.customers SET title = coalesce($2, title), plan = coalesce($3, plan), "
+		      "UPDATE waybill.customers SET max_recipients = coalesce($6::integer, max_recipients), "
+		      "title = coalesce($2, title), plan = coalesce($3, plan), "
 		      "time_zone = coalesce($4, time_zone), header_from = coalesce($5, header_from) "
 		      "WHERE customer = $1 RETURNING 1",
 		      PARAMS(operand(ctl, 0), option(ctl, "title"), option(ctl, "plan"), option(ctl, "time-zone"),
-			     option(ctl, "header-from")));
+			     option(ctl, "header-from"), option(ctl, "max-recipients")));
 }
 
 int cmd_customer_suspend(struct ctl *ctl)

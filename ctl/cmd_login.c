@@ -117,21 +117,44 @@ int cmd_login_show(struct ctl *ctl)
 		PARAMS(login));
 }
 
+/* Patterns, comma-separated; OUT gets them in normal form. */
+static int check_destinations(const char *words, struct buffer *out)
+{
+	struct text rest = text_of(words), piece;
+	int status = 0;
+	while (!status && rest.len && text_take(&rest, ',', &piece)) {
+		char *word = text_copy(text_trim(piece));
+		if (out->len)
+			buffer_char(out, ',');
+		struct buffer pattern = {0};
+		status = check_pattern(word, &pattern);
+		buffer_text(out, buffer_view(&pattern));
+		buffer_free(&pattern);
+		free(word);
+	}
+	return status;
+}
+
 int cmd_login_set(struct ctl *ctl)
 {
-	struct buffer networks = {0};
+	struct buffer networks = {0}, destinations = {0};
 	const char *words = option(ctl, "networks"), *expires = option(ctl, "expires");
+	const char *patterns = option(ctl, "destinations");
 	int status = words ? check_networks(words, &networks) : 0;
+	if (!status && patterns)
+		status = check_destinations(patterns, &destinations);
 	if (!status)
 		status = change(
 			ctl,
 			"UPDATE waybill.logins SET label = coalesce($2, label), "
 			"networks = coalesce($3::cidr[], networks), expires_at = CASE WHEN $4 = 'never' THEN NULL "
-			"WHEN $4 IS NULL THEN expires_at ELSE waybill.point_in_time($4) END "
+			"WHEN $4 IS NULL THEN expires_at ELSE waybill.point_in_time($4) END, "
+			"destinations = coalesce(string_to_array($5, ','), destinations) "
 			"WHERE login = lower($1) RETURNING 1",
-			PARAMS(operand(ctl, 0), option(ctl, "label"), words ? buffer_string(&networks) : NULL,
-			       expires));
+			PARAMS(operand(ctl, 0), option(ctl, "label"), words ? buffer_string(&networks) : NULL, expires,
+			       patterns ? buffer_string(&destinations) : NULL));
 	buffer_free(&networks);
+	buffer_free(&destinations);
 	return status;
 }
 

@@ -136,9 +136,17 @@ static struct directory_list read_networks(struct buffer *list, struct text word
 	return (struct directory_list){buffer_view(list)};
 }
 
+static struct directory_list read_destinations(struct buffer *list, struct text words)
+{
+	struct text word;
+	while (words.len && text_take(&words, ',', &word))
+		directory_right_add(list, (struct right){true, word});
+	return (struct directory_list){buffer_view(list)};
+}
+
 static void login_record(struct follow_reader *reader, const struct pg_result *rows, size_t row)
 {
-	struct buffer networks = {0};
+	struct buffer networks = {0}, destinations = {0};
 	struct directory_login login = {
 		.name = pg_field(rows, row, 0),
 		.customer = pg_field(rows, row, 1),
@@ -148,9 +156,11 @@ static void login_record(struct follow_reader *reader, const struct pg_result *r
 		.networks = read_networks(&networks, pg_field(rows, row, 5), pg_field(rows, row, 0)),
 		.rights = read_rights(reader, pg_field(rows, row, 6)),
 		.limits = read_limits(reader, pg_field(rows, row, 7)),
+		.destinations = read_destinations(&destinations, pg_field(rows, row, 8)),
 	};
 	directory_login_encode(&login, &reader->record);
 	buffer_free(&networks);
+	buffer_free(&destinations);
 }
 
 static void offsets_fetch(struct follow_reader *reader, struct zone *zone)
@@ -205,6 +215,7 @@ static void customer_record(struct follow_reader *reader, const struct pg_result
 		.header_from = header_from < 0 ? DIRECTORY_FROM_ENFORCE : (enum directory_header_from)header_from,
 		.offsets = zone_offsets(reader, pg_string(rows, row, 5)),
 		.limits = read_limits(reader, pg_field(rows, row, 6)),
+		.max_recipients = pg_int(rows, row, 7),
 	};
 	directory_customer_encode(&customer, &reader->record);
 }
@@ -284,7 +295,9 @@ static const struct source sources[DIRECTORY_KIND_MAX] = {
 		{"SELECT c.customer, c.status, c.status_reason, " EPOCH(
 			 "c.status_until") ", c.header_from, c.time_zone, " LIMITS("m.customer = c.customer AND "
 										   "m.scope IN ('customer', "
-										   "'destination')") " FROM "
+										   "'destination')") ", "
+												     "c.max_recipients "
+												     "FROM "
 												     "waybill."
 												     "customers AS c",
 		 " WHERE c.customer = ANY ($1::text[])", " ORDER BY c.customer COLLATE \"C\"", customer_record},
@@ -305,7 +318,10 @@ static const struct source sources[DIRECTORY_KIND_MAX] = {
 					 "chr(10) ORDER BY r.pattern) FROM waybill.rights AS r WHERE r.login = "
 					 "l.login), " LIMITS(
 						 "m.customer = l.customer AND m.scope IN ('login', 'network') AND "
-						 "coalesce(m.login, l.login) = l.login") " FROM waybill.logins AS l",
+						 "coalesce(m.login, l.login) = l.login") ", "
+											 "array_to_string(l."
+											 "destinations, ',') FROM "
+											 "waybill.logins AS l",
 		 " WHERE l.login = ANY ($1::text[])", " ORDER BY l.login COLLATE \"C\"", login_record},
 	[DIRECTORY_RELAY] = {"SELECT '', " LIMITS("m.scope = 'relay'"), " WHERE $1::text[] IS NOT NULL", "",
 			     relay_record},

@@ -94,13 +94,42 @@ static struct verdict recipient_verdict(const struct decide_facts *facts)
 	return refuse(REPLY_RECIPIENT_SUPPRESSED, suppression->reason);
 }
 
+/* At DATA the recipient is told only when it is the only one: there each has been looked at. */
+static struct verdict destination_verdict(const struct request *request, const struct decide_facts *facts)
+{
+	struct rights_check check;
+	struct right right;
+	struct directory_list destinations = facts->login->destinations;
+	if (!destinations.bytes.len || request->state != REQUEST_AT_RCPT)
+		return allow();
+	rights_begin(&check, facts->recipient, facts->recipient_owned);
+	while (directory_right_next(&destinations, &right))
+		rights_add(&check, right);
+	return check.verdict == RIGHTS_ALLOWED ? allow() : refuse(REPLY_RECIPIENT_NOT_ALLOWED, TEXT(""));
+}
+
+/* Postfix counts for us at DATA alone; a message that was refused some there is whole when it comes again. */
+static struct verdict recipients_verdict(const struct request *request, const struct decide_facts *facts)
+{
+	int64_t allowed = facts->customer->max_recipients;
+	int64_t used = request->state == REQUEST_AT_RCPT ? facts->recipients + 1
+							 : request_number(request, REQUEST_RECIPIENT_COUNT);
+	if (!allowed || used <= allowed)
+		return allow();
+	return (struct verdict){.reason = REPLY_RECIPIENTS_MANY, .usage = {.used = used - 1, .allowed_units = allowed}};
+}
+
 struct verdict decide_rights(const struct request *request, const struct decide_facts *facts)
 {
 	struct verdict verdict = login_verdict(request, facts);
 	if (verdict.reason == REPLY_ALLOWED)
 		verdict = sender_verdict(facts);
 	if (verdict.reason == REPLY_ALLOWED)
+		verdict = destination_verdict(request, facts);
+	if (verdict.reason == REPLY_ALLOWED)
 		verdict = recipient_verdict(facts);
+	if (verdict.reason == REPLY_ALLOWED)
+		verdict = recipients_verdict(request, facts);
 	return verdict;
 }
 
@@ -269,13 +298,13 @@ struct reply_words decide_words(const struct request *request, struct text custo
 		.client = request->values[REQUEST_CLIENT_ADDRESS],
 		.customer = customer,
 		.detail = verdict->detail,
+		.used = verdict->usage.used,
+		.allowed = verdict->usage.allowed_units,
 	};
 	if (!verdict->item)
 		return words;
 	print_limit(&verdict->item->limit, limit_text);
 	words.limit = text_of(limit_text);
-	words.used = verdict->usage.used;
-	words.allowed = verdict->usage.allowed_units;
 	words.retry_after_s = seconds(verdict->usage.retry_after_us);
 	if (!verdict->item->limit.spec.amount)
 		words.retry_after_s = DECIDE_PAUSE_S;
@@ -313,4 +342,5 @@ void decide_log_line(const struct request *request, struct text customer, const 
 	if (request->values[REQUEST_RECIPIENT].len)
 		buffer_format(out, ", to=<%.*s>", TEXT_ARG(request->values[REQUEST_RECIPIENT]));
 	add_field(out, "client", request->values[REQUEST_CLIENT_ADDRESS]);
+	add_field(out, "context", request->values[REQUEST_CONTEXT]);
 }

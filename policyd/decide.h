@@ -25,13 +25,16 @@ struct decide_facts {
 	struct addr sender;                        /* its domain as A-labels in lower case; empty: the null sender */
 	const char *sender_trouble;                /* what is wrong with the sender, or NULL */
 	bool sender_owned;                         /* sender.domain belongs to the customer */
+	struct addr recipient;                     /* as sender; empty: none was given, or it is no address */
+	bool recipient_owned;                      /* told only for a login with destinations */
+	int64_t recipients;                        /* accepted before in this message, as far as they were seen */
 	const struct directory_suppression *suppression; /* of the recipient, expired or not; NULL: none */
 };
 
 struct verdict {
 	enum reply_reason reason;
 	const struct counters_item *item; /* the limit behind the reason, or the fullest one; NULL: none */
-	struct limit_usage usage;         /* of item, after the charge when allowed */
+	struct limit_usage usage;         /* of item, after the charge when allowed; of the customer's recipients */
 	struct text detail;               /* what the reply calls {detail} */
 };
 

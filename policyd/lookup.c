@@ -20,9 +20,17 @@ static const char *find_login(struct lookup *l, struct text name)
 	return NULL;
 }
 
-static const char *find_sender(struct lookup *l, struct text sender)
+/* Does DOMAIN belong to the login's customer? */
+static const char *find_domain(struct lookup *l, struct text name, bool *owned)
 {
 	struct directory_domain domain;
+	enum directory_answer answer = directory_find_domain(l->view, name, &domain);
+	*owned = answer == DIRECTORY_FOUND && text_equal(domain.customer, l->login.customer);
+	return answer == DIRECTORY_TROUBLE ? "a domain's record is damaged" : NULL;
+}
+
+static const char *find_sender(struct lookup *l, struct text sender)
+{
 	if (!sender.len)
 		return NULL;
 	l->facts.sender_trouble = addr_parse(sender, &l->facts.sender);
@@ -32,21 +40,12 @@ static const char *find_sender(struct lookup *l, struct text sender)
 	if (l->facts.sender_trouble)
 		return NULL;
 	l->facts.sender.domain = text_of(l->sender_domain);
-	enum directory_answer answer = directory_find_domain(l->view, l->facts.sender.domain, &domain);
-	if (answer == DIRECTORY_TROUBLE)
-		return "a domain's record is damaged";
-	l->facts.sender_owned = answer == DIRECTORY_FOUND && text_equal(domain.customer, l->login.customer);
-	return NULL;
+	return find_domain(l, l->facts.sender.domain, &l->facts.sender_owned);
 }
 
-/* A recipient that is no plain address is on no list: what becomes of it is Postfix' affair. */
-static const char *find_recipient(struct lookup *l, struct text recipient)
+static const char *find_suppression(struct lookup *l, struct addr address)
 {
-	struct addr address;
-	char domain[ADDR_MAX_DOMAIN + 1], key[ADDR_MAX + 1];
-	if (!recipient.len || addr_parse(recipient, &address) || idn_to_ascii(address.domain, domain, sizeof domain))
-		return NULL;
-	address.domain = text_of(domain);
+	char key[ADDR_MAX + 1];
 	size_t len = addr_key(address, key, sizeof key);
 	if (!len)
 		return NULL;
@@ -57,6 +56,22 @@ static const char *find_recipient(struct lookup *l, struct text recipient)
 	if (answer == DIRECTORY_FOUND)
 		l->facts.suppression = &l->suppression;
 	return NULL;
+}
+
+/* A recipient that is no plain address is on no list: what becomes of it is Postfix' affair. */
+static const char *find_recipient(struct lookup *l, struct text recipient)
+{
+	struct addr address;
+	char *domain = l->recipient_domain;
+	if (!recipient.len || addr_parse(recipient, &address) ||
+	    idn_to_ascii(address.domain, domain, sizeof l->recipient_domain))
+		return NULL;
+	address.domain = text_of(domain);
+	l->facts.recipient = address;
+	const char *why = NULL;
+	if (l->login.destinations.bytes.len)
+		why = find_domain(l, address.domain, &l->facts.recipient_owned);
+	return why ? why : find_suppression(l, address);
 }
 
 const char *lookup_find(struct directory_view *view, const struct request *request, int64_t now_s, struct lookup *out)

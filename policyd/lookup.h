@@ -12,7 +12,7 @@ struct lookup {
 	struct directory_login login;
 	struct directory_customer customer;
 	struct directory_suppression suppression;
-	char sender_domain[ADDR_MAX_DOMAIN + 1];
+	char sender_domain[ADDR_MAX_DOMAIN + 1], recipient_domain[ADDR_MAX_DOMAIN + 1];
 	struct decide_facts facts; /* pointers into this struct, views into the directory, good as long as the view */
 };
 

@@ -134,6 +134,8 @@ void record_refusal(const struct record_context *context, const char *id, const 
 	add_number(out, "recipients", request_number(request, REQUEST_RECIPIENT_COUNT));
 	add_number(out, "size", request_number(request, REQUEST_SIZE));
 	add_text(out, "client_ip", request->values[REQUEST_CLIENT_ADDRESS]);
+	if (request->values[REQUEST_CONTEXT].len)
+		add_text(out, "context", request->values[REQUEST_CONTEXT]);
 	if (plan && result)
 		add_limits(out, plan, result);
 	buffer_char(out, '}');

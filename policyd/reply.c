@@ -27,6 +27,8 @@ const char *const reply_ids[REPLY_MAX + 1] = {
 	[REPLY_SENDER_DENIED] = "sender-denied",
 	[REPLY_SENDER_NOT_OWNED] = "sender-not-owned",
 	[REPLY_RECIPIENT_SUPPRESSED] = "recipient-suppressed",
+	[REPLY_RECIPIENT_NOT_ALLOWED] = "recipient-not-allowed",
+	[REPLY_RECIPIENTS_MANY] = "too-many-recipients",
 	[REPLY_LIMIT_DEFERRED] = "limit",
 	[REPLY_LIMIT_REJECTED] = "limit-rejected",
 	[REPLY_LIMIT_LATE] = "limit-late",
@@ -84,6 +86,13 @@ static const struct row {
 					"<{recipient}>: suppressed for login <{login}> after {detail}; correct the "
 					"address, or lift it: waybill suppress "
 					"remove {customer} {recipient}"},
+	[REPLY_RECIPIENT_NOT_ALLOWED] =
+		{REPLY_REJECT, "550 5.7.1",
+		 "<{recipient}>: login <{login}> may write to certain destinations only; have this one added: waybill "
+		 "login set {login} --destinations"},
+	[REPLY_RECIPIENTS_MANY] = {REPLY_DEFER, "452 4.5.3",
+				   "<{sender}>: a message of login <{login}> may have {allowed} recipients; send "
+				   "to the others in another one"},
 	[REPLY_LIMIT_DEFERRED] =
 		{REPLY_DEFER, "450 4.7.1",
 		 "<{sender}>: limit {limit} of login <{login}> is used up ({used} of {allowed}); retry in {retry}s"},

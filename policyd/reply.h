@@ -22,6 +22,8 @@ enum reply_reason {
 	REPLY_SENDER_DENIED,
 	REPLY_SENDER_NOT_OWNED,
 	REPLY_RECIPIENT_SUPPRESSED,
+	REPLY_RECIPIENT_NOT_ALLOWED, /* not among the login's destinations */
+	REPLY_RECIPIENTS_MANY,       /* the message has as many as the customer's may have */
 	REPLY_LIMIT_DEFERRED,
 	REPLY_LIMIT_REJECTED,
 	REPLY_LIMIT_LATE,       /* a quota that is renewed later than a client tries again */

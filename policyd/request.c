@@ -19,6 +19,7 @@ static const struct text attribute_names[REQUEST_ATTRIBUTE_MAX] = {
 	[REQUEST_CLIENT_ADDRESS] = {"client_address", 14},
 	[REQUEST_LOGIN] = {"sasl_username", 13},
 	[REQUEST_ENCRYPTION] = {"encryption_protocol", 19},
+	[REQUEST_CONTEXT] = {"policy_context", 14},
 };
 
 static const struct text state_names[REQUEST_AT_MAX] = {

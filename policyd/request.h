@@ -22,6 +22,7 @@ enum request_attribute {
 	REQUEST_CLIENT_ADDRESS,
 	REQUEST_LOGIN,      /* sasl_username */
 	REQUEST_ENCRYPTION, /* encryption_protocol: empty without TLS */
+	REQUEST_CONTEXT,    /* policy_context: which of master.cf's services asks */
 	REQUEST_ATTRIBUTE_MAX
 };
 

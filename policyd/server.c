@@ -32,6 +32,7 @@ struct connection {
 	struct buffer in, out;
 	size_t used; /* of in: requests that have been asked */
 	struct request_scan scan;
+	struct service_session session;
 	int64_t since_ms; /* when the present request, reply or idle time began */
 	bool partial;     /* a request has begun, or a reply is not taken */
 	bool asked;       /* an answer is outstanding */
@@ -143,7 +144,7 @@ static bool ask_next(struct connection *c)
 	c->scan = (struct request_scan){0};
 	c->asked = true;
 	expect_round_end(c->server);
-	service_ask(c->server->options.service, &request, answered, c);
+	service_ask(c->server->options.service, &c->session, &request, answered, c);
 	return true;
 }
 

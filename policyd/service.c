@@ -203,10 +203,12 @@ static bool plan_charge(struct ticket *ticket, const struct decide_facts *facts,
 }
 
 /* A ticket when the counters are to be asked; else NULL and *ACTION. */
-static struct ticket *decide(struct service *service, const struct request *request, const struct decide_facts *facts,
-			     struct text *action)
+static struct ticket *decide(struct service *service, struct service_session *session, const struct request *request,
+			     const struct decide_facts *facts, struct text *action)
 {
 	struct verdict verdict = decide_rights(request, facts);
+	if (verdict.reason == REPLY_ALLOWED && request->state == REQUEST_AT_RCPT && session->instance[0])
+		session->recipients++;
 	if (verdict.reason != REPLY_ALLOWED || !decide_wants_limits(request)) {
 		struct question q = {.request = request, .customer = facts->login ? facts->login->customer : TEXT("")};
 		*action = conclude(service, &q, &verdict);
@@ -229,7 +231,19 @@ static const char *look(struct service *service)
 	return NULL;
 }
 
-static struct ticket *look_up_and_decide(struct service *service, const struct request *request, struct text *action)
+/* Instances are Postfix' own numbers ("1a2b.6553f100.d431.0"); what is none is not counted. */
+static void follow_instance(struct service_session *session, const struct request *request)
+{
+	struct text instance = request->values[REQUEST_INSTANCE];
+	if (instance.len && text_equal(instance, text_of(session->instance)))
+		return;
+	*session = (struct service_session){0};
+	if (!text_put(instance, session->instance, sizeof session->instance))
+		session->instance[0] = '\0';
+}
+
+static struct ticket *look_up_and_decide(struct service *service, struct service_session *session,
+					 const struct request *request, struct text *action)
 {
 	struct lookup lookup;
 	const char *why = look(service);
@@ -240,15 +254,18 @@ static struct ticket *look_up_and_decide(struct service *service, const struct r
 		return NULL;
 	}
 	note_directory_works(service);
-	return decide(service, request, &lookup.facts, action);
+	follow_instance(session, request);
+	lookup.facts.recipients = session->recipients;
+	return decide(service, session, request, &lookup.facts, action);
 }
 
-void service_ask(struct service *service, const struct request *request, service_answer *answer, void *context)
+void service_ask(struct service *service, struct service_session *session, const struct request *request,
+		 service_answer *answer, void *context)
 {
 	struct text action;
 	struct ticket *ticket = NULL;
 	if (decide_wants_rights(request))
-		ticket = look_up_and_decide(service, request, &action);
+		ticket = look_up_and_decide(service, session, request, &action);
 	else
 		action = conclude(service, &(struct question){.request = request, .customer = TEXT("")},
 				  &(struct verdict){.reason = REPLY_ALLOWED});

@@ -23,6 +23,14 @@ struct service_options {
 	bool accept_uncounted;   /* while nothing counts: else such mail is deferred */
 };
 
+/* What the service remembers of one connection of Postfix, on which all questions about a message come: how many
+ * recipients the present message (instance) has. Zero-initialised. */
+#define SERVICE_INSTANCE_MAX 64
+struct service_session {
+	char instance[SERVICE_INSTANCE_MAX];
+	int64_t recipients;
+};
+
 /* Called exactly once for each request, perhaps before service_ask() returns: ACTION is Postfix's answer, "action=…\n\n",
  * or empty: own trouble, the connection must be closed without a reply. */
 typedef void service_answer(void *context, struct text action);
@@ -31,8 +39,9 @@ typedef void service_answer(void *context, struct text action);
 struct service *service_new(const struct service_options *options);
 /* No request may be open: free the counters first. */
 void service_free(struct service **service);
-/* REQUEST's texts must stay until ANSWER is called, *REQUEST itself need not. */
-void service_ask(struct service *service, const struct request *request, service_answer *answer, void *context);
+/* REQUEST's texts must stay until ANSWER is called, *REQUEST and *SESSION need not. */
+void service_ask(struct service *service, struct service_session *session, const struct request *request,
+		 service_answer *answer, void *context);
 /* What was asked since the last call is decided over one view of the directory, which ends here: to be called before the
  * caller waits for anything. */
 void service_round_end(struct service *service);

@@ -36,6 +36,7 @@ CREATE TABLE waybill.customers (
 	status_reason text NOT NULL DEFAULT '',
 	status_until  timestamptz,                      -- NULL: until resumed
 	time_zone     text NOT NULL DEFAULT 'UTC',
+	max_recipients integer NOT NULL DEFAULT 0 CHECK (max_recipients >= 0),   -- of one message; 0: as many as Postfix takes
 	header_from   text NOT NULL DEFAULT 'enforce' CHECK (header_from IN ('off', 'log', 'enforce')),
 	created_at    timestamptz NOT NULL DEFAULT now()
 );
@@ -50,6 +51,8 @@ CREATE TABLE waybill.logins (
 	enabled        boolean NOT NULL DEFAULT true,
 	expires_at     timestamptz,
 	networks       cidr[] NOT NULL DEFAULT '{}',    -- empty: from anywhere
+	destinations   text[] NOT NULL DEFAULT '{}' CHECK (array_position(destinations, NULL) IS NULL),
+	                                                -- whom it may write to, as rights are written; empty: anybody
 	created_at     timestamptz NOT NULL DEFAULT now(),
 	last_used_at   timestamptz
 );
@@ -221,7 +224,8 @@ END $$;
 
 CREATE TRIGGER change AFTER INSERT OR UPDATE OR DELETE ON waybill.customers
 	FOR EACH ROW EXECUTE FUNCTION waybill.keep_change('customer', 'customer');
-CREATE TRIGGER change AFTER INSERT OR DELETE OR UPDATE OF login, customer, enabled, expires_at, networks ON waybill.logins
+CREATE TRIGGER change AFTER INSERT OR DELETE OR UPDATE OF login, customer, enabled, expires_at, networks, destinations
+	ON waybill.logins
 	FOR EACH ROW EXECUTE FUNCTION waybill.keep_change('login', 'login');
 CREATE TRIGGER change AFTER INSERT OR UPDATE OR DELETE ON waybill.rights
 	FOR EACH ROW EXECUTE FUNCTION waybill.keep_change('login', 'login');
@@ -238,7 +242,7 @@ CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON waybill.customers
 	FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('customer', 'customer');
 -- Not the last use: that is an observation, not an act.
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF login, customer, label, password_hash, previous_hash, previous_until,
-	enabled, expires_at, networks ON waybill.logins FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('login', 'login');
+	enabled, expires_at, networks, destinations ON waybill.logins FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('login', 'login');
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON waybill.rights
 	FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('right', 'login', 'pattern');
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON waybill.domains
@@ -297,7 +301,7 @@ SELECT c.customer, c.title, c.plan, c.status, c.status_reason, c.status_until, c
 FROM waybill.customers AS c;
 
 CREATE VIEW support.logins WITH (security_barrier = true) AS
-SELECT l.login, l.customer, l.label, l.enabled, l.expires_at, l.networks,
+SELECT l.login, l.customer, l.label, l.enabled, l.expires_at, l.networks, l.destinations,
        ARRAY(SELECT CASE WHEN r.allow THEN '' ELSE 'not ' END || r.pattern FROM waybill.rights AS r
              WHERE r.login = l.login ORDER BY r.allow DESC, r.pattern) AS rights,
        l.previous_until, l.created_at, l.last_used_at
@@ -323,7 +327,7 @@ SELECT id, at, who, what, object, before, after FROM waybill.audit;
 GRANT SELECT ON waybill.customers, waybill.rights, waybill.domains, waybill.dkim_keys, waybill.limits,
 	waybill.suppressions, waybill.changes TO waybill_follow;
 -- Not the hashes: the snapshot has no passwords.
-GRANT SELECT (login, customer, enabled, expires_at, networks, created_at) ON waybill.logins TO waybill_follow;
+GRANT SELECT (login, customer, enabled, expires_at, networks, destinations, created_at) ON waybill.logins TO waybill_follow;
 GRANT SELECT, INSERT, UPDATE ON waybill.followers TO waybill_follow;
 GRANT SELECT (customer), SELECT (status) ON waybill.customers TO waybill_bouncer, waybill_report, waybill_webhookd;
 GRANT SELECT (login, customer, last_used_at), UPDATE (last_used_at) ON waybill.logins TO waybill_bouncer;

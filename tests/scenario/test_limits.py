@@ -137,6 +137,40 @@ def test_of_many_recipients_only_the_suppressed_is_refused(stack, acme):
     assert codes == [250] * 31 + [550] + [250] * 29
 
 
+def test_a_login_writes_to_its_destinations_only(stack, acme):
+    login = acme.login()
+    in_force(acme, login)
+    stack.node.waybill("login", "set", login.name, "--destinations", "oncall@dest.test,*@owned")
+    wait_for("the destinations", lambda: "[recipient-not-allowed]" in try_recipient(stack.node, login)[1])
+    assert try_recipient(stack.node, login)[0] == 550
+    for recipient in ("oncall@dest.test", "oncall+disk@dest.test", "staff@acme.test"):
+        assert try_recipient(stack.node, login, recipient=recipient)[0] == 250
+    stack.node.waybill("login", "set", login.name, "--destinations", "")
+    wait_for("the destinations to be gone", lambda: try_recipient(stack.node, login)[0] == 250)
+
+
+def test_recipients_beyond_the_cap_are_for_another_message(stack, acme):
+    stack.node.waybill("customer", "set", "acme", "--max-recipients", "3")
+    recipients = [f"r{i}@dest.test" for i in range(5)]
+
+    def codes():
+        """Of two messages in one session."""
+        with Client(stack.node, 587) as client:
+            client.auth_plain(acme.app.name, acme.app.password)
+            for _ in range(2):
+                client.mail(SENDER)
+                yield [client.rcpt(recipient)[0] for recipient in recipients]
+                client.rset()
+
+    try:
+        wait_for("the cap", lambda: list(codes()) == [[250, 250, 250, 452, 452]] * 2)
+        reply = submit(stack.node, acme.app, SENDER, recipients[:3], compose(SENDER, RECIPIENT, "News"))
+        assert reply.accepted, reply
+    finally:
+        stack.node.waybill("customer", "set", "acme", "--max-recipients", "0")
+    wait_for("the cap to be gone", lambda: list(codes()) == [[250] * 5] * 2)
+
+
 def test_a_limit_warns_at_80_95_and_100_percent_once(stack, acme):
     login = acme.login(limit="20/day")
     in_force(acme, login)

@@ -41,6 +41,7 @@ static void sample_login(struct buffer *out)
 		.rights = {buffer_view(&rights)},
 		.networks = {buffer_view(&networks)},
 		.limits = {buffer_view(&limits)},
+		.destinations = {buffer_view(&rights)},
 	};
 	directory_login_encode(&login, out);
 	buffer_free(&rights);
@@ -61,6 +62,7 @@ static void sample_customer(struct buffer *out)
 		.status_until = 1800000000,
 		.header_from = DIRECTORY_FROM_ENFORCE,
 		.offsets = {buffer_view(&offsets)},
+		.max_recipients = 500,
 	};
 	directory_customer_encode(&customer, out);
 	buffer_free(&offsets);
@@ -165,6 +167,7 @@ static void the_others_come_back(void **state)
 	assert_text(customer.status_reason, "invoice open");
 	assert_int_equal(customer.status_until, 1800000000);
 	assert_int_equal(customer.header_from, DIRECTORY_FROM_ENFORCE);
+	assert_int_equal(customer.max_recipients, 500);
 	assert_int_equal(directory_offset_at(customer.offsets, 0), 3600);
 	assert_int_equal(directory_offset_at(customer.offsets, 1999), 3600);
 	assert_int_equal(directory_offset_at(customer.offsets, 2000), 7200);

@@ -26,6 +26,7 @@ struct play {
 	const char *file;
 	int line, failures, asked;
 	struct world *world;
+	struct service_session session;
 	struct buffer request;
 	struct answer answer;
 	FILE *bless;
@@ -57,7 +58,7 @@ static void ask(struct play *play)
 		.now_us = world_now_s,
 		.accept_uncounted = world_accepts_uncounted(play->world),
 	});
-	service_ask(service, &request, take_answer, &play->answer);
+	service_ask(service, &play->session, &request, take_answer, &play->answer);
 	service_free(&service);
 	play->asked++;
 	if (play->answer.count != 1)

@@ -44,9 +44,11 @@ static void answer_late(evutil_socket_t none, short what, void *context)
 	free(late);
 }
 
-void service_ask(struct service *service, const struct request *request, service_answer *answer, void *context)
+void service_ask(struct service *service, struct service_session *session, const struct request *request,
+		 service_answer *answer, void *context)
 {
 	(void)service;
+	(void)session;
 	struct text sender = request->values[REQUEST_SENDER];
 	struct late *late = calloc(1, sizeof *late);
 	snprintf(late->action, sizeof late->action, "action=%.*s\n\n", TEXT_ARG(sender));

@@ -19,7 +19,7 @@
 struct customer {
 	char *name, *why;
 	bool suspended;
-	int64_t until_s;
+	int64_t until_s, max_recipients;
 	struct buffer offsets;
 };
 
@@ -27,7 +27,7 @@ struct login {
 	char *name, *customer;
 	bool disabled;
 	int64_t expires_s;
-	struct buffer rights, networks, limits;
+	struct buffer rights, networks, limits, destinations;
 };
 
 struct world {
@@ -196,6 +196,7 @@ void world_free(struct world **world)
 		buffer_free(&w->logins[i].rights);
 		buffer_free(&w->logins[i].networks);
 		buffer_free(&w->logins[i].limits);
+		buffer_free(&w->logins[i].destinations);
 	}
 	directory_free(&w->directory);
 	directory_writer_close(&w->writer);
@@ -229,11 +230,13 @@ static const char *take_customer(struct world *w, char **words, int count)
 			c->why = text_copy(text_of(words[++i]));
 		} else if (strcmp(words[i], "until") == 0 && i + 1 < count) {
 			c->until_s = time_of(words[++i]);
+		} else if (strcmp(words[i], "recipients") == 0 && i + 1 < count) {
+			c->max_recipients = strtol(words[++i], NULL, 10);
 		} else if (strcmp(words[i], "offset") == 0 && i + 1 < count) {
 			directory_offset_add(&c->offsets, (struct directory_offset){
 								  .offset = (int32_t)strtol(words[++i], NULL, 10)});
 		} else {
-			return "after a customer's name: suspended WHY, until TIME, offset SECONDS";
+			return "after a customer's name: suspended WHY, until TIME, offset SECONDS, recipients N";
 		}
 	}
 	return NULL;
@@ -254,8 +257,10 @@ static const char *take_login(struct world *w, char **words, int count)
 			l->expires_s = time_of(words[++i]);
 		else if (strcmp(words[i], "network") == 0 && i + 1 < count && !network_parse(text_of(words[++i]), &net))
 			directory_network_add(&l->networks, &net);
+		else if (strcmp(words[i], "destination") == 0 && i + 1 < count)
+			directory_right_add(&l->destinations, (struct right){true, text_of(words[++i])});
 		else
-			return "after a login's customer: disabled, expires TIME, network NET";
+			return "after a login's customer: disabled, expires TIME, network NET, destination PATTERN";
 	}
 	return NULL;
 }
@@ -317,7 +322,8 @@ static void put_customer(struct world *w, const struct customer *c)
 					      .status = c->suspended ? DIRECTORY_SUSPENDED : DIRECTORY_ACTIVE,
 					      .status_reason = text_of(c->why),
 					      .status_until = c->until_s,
-					      .offsets = {buffer_view(&c->offsets)}};
+					      .offsets = {buffer_view(&c->offsets)},
+					      .max_recipients = c->max_recipients};
 	directory_customer_encode(&customer, &record);
 	put(w, DIRECTORY_CUSTOMERS, customer.name, &record);
 }
@@ -331,7 +337,8 @@ static void put_login(struct world *w, const struct login *l)
 					.expires_at = l->expires_s,
 					.rights = {buffer_view(&l->rights)},
 					.networks = {buffer_view(&l->networks)},
-					.limits = {buffer_view(&l->limits)}};
+					.limits = {buffer_view(&l->limits)},
+					.destinations = {buffer_view(&l->destinations)}};
 	directory_login_encode(&login, &record);
 	put(w, DIRECTORY_LOGINS, login.name, &record);
 }
