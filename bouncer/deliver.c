@@ -97,6 +97,8 @@ static void post(struct deliver *deliver, struct delivery *d)
 							 .headers = headers,
 							 .header_count = envelope.count,
 							 .body = buffer_view(&d->body),
+							 .total_ms = d->endpoint->timeout_ms,
+							 .patient = d->endpoint->patient,
 							 .user = d});
 	envelope_free(&envelope);
 }
@@ -144,7 +146,6 @@ struct deliver *deliver_new(const struct deliver_settings *settings)
 							 .policy = settings->policy,
 							 .ca_file = settings->ca_file,
 							 .connect_ms = settings->connect_ms,
-							 .total_ms = settings->total_ms,
 							 .connections = settings->clerk.concurrency,
 							 .done = on_answer,
 							 .cookie = deliver});

@@ -13,7 +13,7 @@ struct deliver_settings {
 	struct event_base *loop;
 	struct guard_policy *policy;
 	const char *ca_file;
-	int64_t connect_ms, total_ms;
+	int64_t connect_ms;
 	struct metrics *metrics; /* webhook_stats_new() */
 	struct clerk_settings clerk;
 };

@@ -38,6 +38,7 @@ void endpoint_free(struct endpoint **endpoint)
 		return;
 	for (size_t i = 0; i < 2; i++)
 		wipe(&e->keys[i]);
+	wipe(&e->header);
 	free(e->customer);
 	free(e->id);
 	free(e->url);

@@ -101,6 +101,8 @@ void envelope_headers(const struct delivery *delivery, int64_t now, struct envel
 	buffer_text(line(out, "webhook-signature"), buffer_view(&signatures));
 	if (endpoint->format == FORMAT_SENDGRID)
 		sendgrid_headers(delivery, now, out);
+	if (endpoint->header.len)
+		buffer_text(&out->lines[out->count++], buffer_view(&endpoint->header));
 	buffer_free(&signatures);
 }
 

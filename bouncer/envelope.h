@@ -9,7 +9,7 @@
 /* Appends the body for ENDPOINT to OUT. It does not change between attempts. */
 void envelope_body(const struct endpoint *endpoint, const struct event_row *row, struct buffer *out);
 
-#define ENVELOPE_HEADERS_MAX 6
+#define ENVELOPE_HEADERS_MAX 7
 struct envelope {
 	struct buffer lines[ENVELOPE_HEADERS_MAX]; /* "name: value" */
 	size_t count;

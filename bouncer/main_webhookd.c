@@ -49,7 +49,7 @@ static const struct conf_row rows[] = {
 	{"webhookd", "connect_timeout", CONF_DURATION, offsetof(struct settings, connect_ms), "5s", 100, 30 * SECONDS,
 	 NULL, false, "How long a connection, TLS included, may take."},
 	{"webhookd", "timeout", CONF_DURATION, offsetof(struct settings, timeout_ms), "15s", 500, 30 * SECONDS, NULL,
-	 false, "How long a POST may take in all."},
+	 false, "How long a POST may take in all; waybill endpoint set --timeout gives an endpoint its own."},
 	{"webhookd", "lease", CONF_DURATION, offsetof(struct settings, lease_ms), "60s", 2 * SECONDS, 600 * SECONDS,
 	 NULL, false, "How long deliveries are reserved; after a crash they are posted again that much later."},
 	{"webhookd", "poll", CONF_DURATION, offsetof(struct settings, poll_ms), "1s", 100, 60 * SECONDS, NULL, false,
@@ -89,16 +89,13 @@ static int take_policy(void)
 	return 0;
 }
 
-/* Between the last moment at which a POST may begin and the end of its lease: time to record it, too. */
-#define LEASE_MARGIN_MS 1000
-
 static int prepare(void)
 {
 	char *error;
 	int status = take_policy();
 	if (status != 0)
 		return status;
-	if (settings.lease_ms < settings.timeout_ms + LEASE_MARGIN_MS + SECONDS / 2) {
+	if (settings.lease_ms < settings.timeout_ms + OUTBOX_MARGIN_MS) {
 		log_error("[webhookd] lease must be at least 1.5 s longer than timeout");
 		return EX_CONFIG;
 	}
@@ -132,7 +129,7 @@ static struct clerk_settings clerk_settings(void)
 				.postgres = settings.postgres,
 				.seal = seal,
 				.lease_ms = settings.lease_ms,
-				.start_within_ms = settings.lease_ms - settings.timeout_ms - LEASE_MARGIN_MS,
+				.timeout_ms = settings.timeout_ms,
 				.endpoint_max = (size_t)settings.endpoint_held,
 				.breaker_failures = (int)settings.breaker_failures,
 			},
@@ -185,7 +182,6 @@ static int run(void)
 							 .policy = &policy,
 							 .ca_file = settings.ca_file,
 							 .connect_ms = settings.connect_ms,
-							 .total_ms = settings.timeout_ms,
 							 .metrics = metrics,
 							 .clerk = clerk_settings()});
 	event_add(signals, NULL);

@@ -11,16 +11,19 @@
 
 #include "bouncer/delivery.h"
 
+/* Between the last moment at which a POST may begin and the end of its lease: time to record it, too. */
+#define OUTBOX_MARGIN_MS 1500
+
 struct seal;
 struct outbox;
 
 struct outbox_settings {
 	const char *postgres;    /* connection string */
 	const struct seal *seal; /* opens the endpoints' secrets */
-	int64_t lease_ms;
-	int64_t start_within_ms; /* of a lease: an attempt that begins later might outlast it */
-	size_t endpoint_max;     /* leased by this instance at one time, of one endpoint */
-	int breaker_failures;    /* in a row, until an endpoint is only probed */
+	int64_t lease_ms;   /* longer than a POST and OUTBOX_MARGIN_MS: an attempt that would outlast it is not begun */
+	int64_t timeout_ms; /* of a POST to an endpoint that has no other; none gets longer than a lease allows */
+	size_t endpoint_max;  /* leased by this instance at one time, of one endpoint */
+	int breaker_failures; /* in a row, until an endpoint is only probed */
 	/* Told of each endpoint that a record disabled. */
 	void (*disabled)(const char *customer, const char *endpoint, const char *reason);
 };

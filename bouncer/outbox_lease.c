@@ -113,7 +113,8 @@ static void endpoints_named(const struct pg_result *rows, struct buffer *out)
 }
 
 static const char endpoints_sql[] = "SELECT customer, endpoint, url, format, sealed_secret,"
-				    " CASE WHEN previous_until > now() THEN sealed_previous END, v1a"
+				    " CASE WHEN previous_until > now() THEN sealed_previous END, v1a,"
+				    " coalesce(timeout_s, 0), sealed_header"
 				    " FROM json_to_recordset($1::json) AS w(customer text, endpoint text) JOIN "
 				    "waybill.endpoints USING (customer, endpoint)"
 				    " ORDER BY customer, endpoint";
@@ -124,7 +125,9 @@ enum endpoint_column {
 	ENDPOINT_FORMAT,
 	ENDPOINT_SECRET,
 	ENDPOINT_PREVIOUS,
-	ENDPOINT_ASYMMETRIC
+	ENDPOINT_ASYMMETRIC,
+	ENDPOINT_TIMEOUT,
+	ENDPOINT_HEADER
 };
 
 /* Opens a sealed secret and adds its key; NULL or why not. */
@@ -145,6 +148,27 @@ static const char *add_key(const struct outbox *outbox, struct text sealed_hex, 
 	return why;
 }
 
+static const char *take_header(const struct outbox *outbox, struct text sealed_hex, struct endpoint *endpoint)
+{
+	struct buffer sealed = {0}, bound = {0};
+	buffer_format(&bound, "%s %s header", endpoint->customer, endpoint->id);
+	const char *why = pg_bytea(sealed_hex, &sealed);
+	if (!why)
+		why = seal_unseal(outbox->settings.seal, buffer_view(&sealed), buffer_view(&bound), &endpoint->header);
+	buffer_free(&sealed);
+	buffer_free(&bound);
+	return why;
+}
+
+static void take_timeout(const struct outbox *outbox, int64_t own_ms, struct endpoint *endpoint)
+{
+	int64_t most = outbox->settings.lease_ms - OUTBOX_MARGIN_MS;
+	endpoint->patient = own_ms > 0;
+	endpoint->timeout_ms = own_ms ? own_ms : outbox->settings.timeout_ms;
+	if (endpoint->timeout_ms > most)
+		endpoint->timeout_ms = most;
+}
+
 static const char *endpoint_fill(const struct outbox *outbox, const struct pg_result *rows, size_t row,
 				 struct endpoint *endpoint)
 {
@@ -153,12 +177,16 @@ static const char *endpoint_fill(const struct outbox *outbox, const struct pg_re
 	endpoint->url = text_copy(pg_field(rows, row, ENDPOINT_URL));
 	endpoint->format = format_of(pg_field(rows, row, ENDPOINT_FORMAT));
 	endpoint->asymmetric = pg_bool(rows, row, ENDPOINT_ASYMMETRIC);
+	take_timeout(outbox, pg_int(rows, row, ENDPOINT_TIMEOUT) * 1000, endpoint);
 	if (endpoint->format == FORMAT_MAX)
 		return "this waybill-webhookd does not know the endpoint's format";
 	const char *why = add_key(outbox, pg_field(rows, row, ENDPOINT_SECRET), endpoint);
 	struct text previous = pg_field(rows, row, ENDPOINT_PREVIOUS);
 	if (!why && previous.ptr)
 		why = add_key(outbox, previous, endpoint);
+	struct text header = pg_field(rows, row, ENDPOINT_HEADER);
+	if (!why && header.ptr)
+		why = take_header(outbox, header, endpoint);
 	return why;
 }
 
@@ -209,7 +237,7 @@ static struct delivery *make_delivery(const struct outbox *outbox, const struct 
 		d->occurred_us = pg_int(rows, row, LEASE_OCCURRED);
 		d->recorded_us = pg_int(rows, row, LEASE_RECORDED);
 	}
-	d->start_until_ms = now_ms + outbox->settings.start_within_ms;
+	d->start_until_ms = now_ms + outbox->settings.lease_ms - endpoint->timeout_ms - OUTBOX_MARGIN_MS / 2;
 	if (!event.field[EVENT_ID].ptr) {
 		d->state = DELIVERY_LOST;
 		d->error = text_copy(TEXT("the event is no longer kept"));

@@ -127,7 +127,6 @@ static void set_doors(CURL *easy)
 	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(easy, CURLOPT_CAPATH, CA_FOLDER);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED_BYTES);
-	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, LOW_SPEED_SECONDS);
 	curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, CONNECTION_SECONDS);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER);
@@ -146,7 +145,6 @@ static struct transfer *transfer_new(struct post *post)
 	set_doors(easy);
 	curl_easy_setopt(easy, CURLOPT_CAINFO, post->settings.ca_file);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)post->settings.connect_ms);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)post->settings.total_ms);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
@@ -208,6 +206,8 @@ void post_start(struct post *post, const struct post_request *request)
 	curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
 	curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDS, request->body.ptr);
 	curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+	curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, (long)request->total_ms);
+	curl_easy_setopt(transfer->easy, CURLOPT_LOW_SPEED_TIME, request->patient ? 0L : LOW_SPEED_SECONDS);
 	transfer->started_us = microseconds();
 	curl_multi_add_handle(post->multi, transfer->easy);
 }

@@ -29,7 +29,7 @@ struct post_settings {
 	struct event_base *loop;
 	const struct guard_policy *policy;
 	const char *ca_file; /* certificates trusted besides the system's; NULL */
-	int64_t connect_ms, total_ms;
+	int64_t connect_ms;
 	size_t connections; /* kept open, at most */
 	/* Called from the loop with each answer, never from within post_start(). */
 	void (*done)(void *cookie, void *user, const struct post_answer *answer);
@@ -45,6 +45,8 @@ struct post_request {
 	const char *const *headers; /* "name: value" */
 	size_t header_count;
 	struct text body; /* stays where it is until done() */
+	int64_t total_ms;
+	bool patient; /* an answer may be silent all that time; else only for a while */
 	void *user;
 };
 

@@ -14,6 +14,8 @@
 #include "ctl/cmd.h"
 #include "ctl/cmd_internal.h"
 #include "ctl/database.h"
+#include "ctl/endpoint_options.h"
+#include "ctl/endpoint_seal.h"
 
 #define SECRET_BYTES 32 /* Standard Webhooks 1.0: 24 to 64 */
 #define ID_BYTES     10 /* "ep_" and 16 characters of base32 */
@@ -61,34 +63,12 @@ static void random_text(const char *prefix, size_t bytes, void (*encode)(struct 
 	explicit_bzero(random, sizeof(random));
 }
 
-static int seal_endpoint(struct ctl *ctl, const char *customer, const char *id, struct text secret,
-			 struct buffer *param)
-{
-	char *error = NULL;
-	struct buffer associated = {0}, sealed = {0};
-	struct seal *seal = seal_open(ctl->settings.webhook_key, &error);
-	if (!seal) {
-		int status = complain(EX_CONFIG, "waybill seal init, or run this as the account that may read the key",
-				      "the secret cannot be sealed: %s", error);
-		free(error);
-		return status;
-	}
-	buffer_format(&associated, "%s %s", customer, id);
-	if (seal_secret(seal, secret, buffer_view(&associated), &sealed))
-		abort();
-	pg_bytea_param(buffer_view(&sealed), param);
-	buffer_free(&associated);
-	buffer_free(&sealed);
-	seal_close(&seal);
-	return 0;
-}
-
 static int insert(struct ctl *ctl, const char *id, struct text secret)
 {
 	struct buffer sealed = {0}, events = {0};
 	const char *types = option(ctl, "events");
 	buffer_format(&events, "{%s}", types ? types : "");
-	int status = seal_endpoint(ctl, operand(ctl, 0), id, secret, &sealed);
+	int status = endpoint_seal(ctl, operand(ctl, 0), id, ENDPOINT_SEAL_SECRET, secret, &sealed);
 	if (!status)
 		status = database_query(ctl,
 					"INSERT INTO waybill.endpoints (customer, endpoint, url, format, events, "
@@ -140,6 +120,8 @@ static int check_words(struct ctl *ctl, const char *url)
 		status = check_events(events);
 	if (!status && option(ctl, "v1a"))
 		status = check_choice("v1a", option(ctl, "v1a"), yes_no, sizeof(yes_no) / sizeof(*yes_no));
+	if (!status)
+		status = endpoint_options_check(ctl);
 	if (!status && url)
 		status = check_url(url);
 	return status;
@@ -155,7 +137,13 @@ int cmd_endpoint_add(struct ctl *ctl)
 		return status;
 	random_text("ep_", ID_BYTES, encode_base32, &id);
 	random_text("whsec_", SECRET_BYTES, encode_base64, &secret);
-	status = insert(ctl, buffer_string(&id), buffer_view(&secret));
+	status = database_begin(ctl);
+	if (!status)
+		status = insert(ctl, buffer_string(&id), buffer_view(&secret));
+	if (!status)
+		status = endpoint_options_write(ctl, operand(ctl, 0), buffer_string(&id));
+	if (!status)
+		status = database_commit(ctl);
 	if (!status) {
 		struct output *output = output_new(OUTPUT_RECORD, ctl->json);
 		output_row(output,
@@ -204,7 +192,9 @@ int cmd_endpoint_show(struct ctl *ctl)
 		return status;
 	return database_print(
 		ctl, OUTPUT_RECORD, NULL,
-		"SELECT e.customer, e.endpoint, e.url, e.format, e.events, e.v1a, e.status, "
+		"SELECT e.customer, e.endpoint, e.url, e.format, e.events, e.v1a, e.sealed_header IS NOT NULL AS "
+		"header, "
+		"e.timeout_s AS timeout, e.status, "
 		"e.status_reason, e.failures, "
 		"e.failing_since, e.retry_at, e.previous_until AS old_secret_until, e.created_at, "
 		"(SELECT count(*) FROM waybill.deliveries d WHERE d.customer = e.customer AND d.endpoint = e.endpoint "
@@ -215,6 +205,31 @@ int cmd_endpoint_show(struct ctl *ctl)
 		"AND a.endpoint = e.endpoint) AS last_attempt "
 		"FROM waybill.endpoints e WHERE e.endpoint = $1",
 		PARAMS(operand(ctl, 0)));
+}
+
+/* The customer of the first operand's endpoint, to be freed; NULL when there is none, the exit status in *STATUS. */
+static char *customer_of(struct ctl *ctl, int *status)
+{
+	struct pg_result *result;
+	*status = database_query(ctl, "SELECT customer FROM waybill.endpoints WHERE endpoint = $1",
+				 PARAMS(operand(ctl, 0)), &result);
+	if (*status)
+		return NULL;
+	char *customer = pg_rows(result) ? text_copy(pg_field(result, 0, 0)) : NULL;
+	pg_result_free(&result);
+	if (!customer)
+		*status = endpoint_missing(operand(ctl, 0));
+	return customer;
+}
+
+static int write_options(struct ctl *ctl)
+{
+	int status;
+	char *customer = customer_of(ctl, &status);
+	if (customer)
+		status = endpoint_options_write(ctl, customer, operand(ctl, 0));
+	free(customer);
+	return status;
 }
 
 int cmd_endpoint_set(struct ctl *ctl)
@@ -232,7 +247,7 @@ int cmd_endpoint_set(struct ctl *ctl)
 			PARAMS(operand(ctl, 0), option(ctl, "url"), option(ctl, "format"),
 			       types ? buffer_string(&events) : NULL, option(ctl, "v1a")));
 	buffer_free(&events);
-	return status;
+	return status ? status : write_options(ctl);
 }
 
 int cmd_endpoint_pause(struct ctl *ctl)
@@ -261,21 +276,6 @@ int cmd_endpoint_remove(struct ctl *ctl)
 	return change(ctl, "DELETE FROM waybill.endpoints WHERE endpoint = $1 RETURNING 1", PARAMS(operand(ctl, 0)));
 }
 
-/* The customer of the first operand's endpoint, to be freed; NULL when there is none, the exit status in *STATUS. */
-static char *customer_of(struct ctl *ctl, int *status)
-{
-	struct pg_result *result;
-	*status = database_query(ctl, "SELECT customer FROM waybill.endpoints WHERE endpoint = $1",
-				 PARAMS(operand(ctl, 0)), &result);
-	if (*status)
-		return NULL;
-	char *customer = pg_rows(result) ? text_copy(pg_field(result, 0, 0)) : NULL;
-	pg_result_free(&result);
-	if (!customer)
-		*status = endpoint_missing(operand(ctl, 0));
-	return customer;
-}
-
 static void show_secret(struct ctl *ctl, const char *keep, struct buffer *secret)
 {
 	struct output *output = output_new(OUTPUT_RECORD, ctl->json);
@@ -294,7 +294,7 @@ int cmd_endpoint_rotate_secret(struct ctl *ctl)
 	if (!customer)
 		return status;
 	random_text("whsec_", SECRET_BYTES, encode_base64, &secret);
-	status = seal_endpoint(ctl, customer, operand(ctl, 0), buffer_view(&secret), &sealed);
+	status = endpoint_seal(ctl, customer, operand(ctl, 0), ENDPOINT_SEAL_SECRET, buffer_view(&secret), &sealed);
 	if (!status)
 		status = change(ctl,
 				"UPDATE waybill.endpoints SET sealed_previous = sealed_secret, "

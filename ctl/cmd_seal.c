@@ -115,6 +115,12 @@ static const struct sealed_kind kinds[] = {
 	 "UPDATE waybill.endpoints SET sealed_previous = $1::bytea WHERE sealed_previous = $2::bytea "
 	 "AND customer || ' ' || endpoint = $3",
 	 true},
+	{"webhook header",
+	 "SELECT customer || ' ' || endpoint || ' header', sealed_header FROM waybill.endpoints "
+	 "WHERE sealed_header IS NOT NULL ORDER BY 1",
+	 "UPDATE waybill.endpoints SET sealed_header = $1::bytea WHERE sealed_header = $2::bytea "
+	 "AND customer || ' ' || endpoint || ' header' = $3",
+	 true},
 };
 
 struct tally {

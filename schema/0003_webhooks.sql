@@ -10,6 +10,8 @@ CREATE TABLE waybill.endpoints (
 	sealed_previous  bytea,                         -- signs as well until previous_until
 	previous_until   timestamptz,
 	v1a              boolean NOT NULL DEFAULT false, -- signs with Ed25519 (v1a) as well
+	sealed_header    bytea,                         -- a header field "Name: value"; data "customer endpoint header"
+	timeout_s        integer CHECK (timeout_s BETWEEN 1 AND 30), -- of a POST; NULL: webhookd's
 	status           text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'paused', 'disabled')),
 	status_reason    text NOT NULL DEFAULT '',
 	failures         integer NOT NULL DEFAULT 0,    -- attempts failed in a row
@@ -24,8 +26,8 @@ CREATE TRIGGER audit AFTER INSERT OR DELETE ON waybill.endpoints
 	FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('endpoint', 'customer', 'endpoint');
 -- What people change, and disabling; not the book-keeping of failures.
 CREATE TRIGGER audit_update AFTER UPDATE ON waybill.endpoints FOR EACH ROW
-	WHEN ((OLD.url, OLD.format, OLD.events, OLD.sealed_secret, OLD.status)
-	      IS DISTINCT FROM (NEW.url, NEW.format, NEW.events, NEW.sealed_secret, NEW.status))
+	WHEN ((OLD.url, OLD.format, OLD.events, OLD.sealed_secret, OLD.sealed_header, OLD.timeout_s, OLD.status)
+	      IS DISTINCT FROM (NEW.url, NEW.format, NEW.events, NEW.sealed_secret, NEW.sealed_header, NEW.timeout_s, NEW.status))
 	EXECUTE FUNCTION waybill.keep_audit('endpoint', 'customer', 'endpoint');
 
 CREATE TABLE waybill.deliveries (

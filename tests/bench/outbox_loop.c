@@ -16,6 +16,7 @@
 #define BATCH_MAX    1000
 #define ENDPOINT_MAX 512
 #define LEASE_MS     60000
+#define TIMEOUT_MS   15000
 #define FAILURES     5
 
 static int64_t now_ms(void)
@@ -72,7 +73,7 @@ int main(int argc, char **argv)
 	struct outbox *outbox = outbox_new(&(struct outbox_settings){.postgres = argv[1],
 								     .seal = seal,
 								     .lease_ms = LEASE_MS,
-								     .start_within_ms = LEASE_MS,
+								     .timeout_ms = TIMEOUT_MS,
 								     .endpoint_max = ENDPOINT_MAX,
 								     .breaker_failures = FAILURES,
 								     .disabled = none_is_disabled});

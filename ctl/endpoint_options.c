@@ -1,0 +1,112 @@
+#include "ctl/endpoint_options.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sysexits.h>
+
+#include "common/seal.h"
+#include "ctl/database.h"
+#include "ctl/endpoint_seal.h"
+
+#define HEADER_MAX 1024
+
+#define TIMEOUT_MAX_S 30
+
+/* What the POST itself, or the signature, decides; all that begin so. */
+static const char *const reserved[] = {
+	"webhook-",
+	"x-twilio-email-event-webhook-",
+	"content-",
+	"host",
+	"connection",
+	"keep-alive",
+	"proxy-",
+	"transfer-encoding",
+	"te",
+	"trailer",
+	"upgrade",
+	"expect",
+	"accept-encoding",
+};
+
+/* RFC 9110, 5.6.2 */
+static bool is_token(struct text name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if (!memchr("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
+			    name.ptr[i], 77))
+			return false;
+	return name.len > 0;
+}
+
+static bool is_reserved(struct text name)
+{
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(*reserved); i++) {
+		size_t len = strlen(reserved[i]);
+		bool prefix = reserved[i][len - 1] == '-';
+		if (name.len >= len && (prefix || name.len == len) && !strncasecmp(name.ptr, reserved[i], len))
+			return true;
+	}
+	return false;
+}
+
+const char *endpoint_header_check(struct text header)
+{
+	const char *colon = memchr(header.ptr, ':', header.len);
+	if (header.len > HEADER_MAX)
+		return "it is longer than 1,024 bytes";
+	if (!colon || !is_token(text_head(header, (size_t)(colon - header.ptr))))
+		return "it is not \"Name: value\"";
+	if (is_reserved(text_head(header, (size_t)(colon - header.ptr))))
+		return "the POST sets that field itself";
+	struct text value = text_from(header, (size_t)(colon - header.ptr) + 1);
+	bool blank = true;
+	for (size_t i = 0; i < value.len; i++) {
+		if (value.ptr[i] < ' ' || value.ptr[i] > '~')
+			return "its value is not printable ASCII";
+		blank = blank && value.ptr[i] == ' ';
+	}
+	return blank ? "it has no value" : NULL;
+}
+
+static bool is_timeout(const char *word)
+{
+	char *end;
+	long seconds = strtol(word, &end, 10);
+	return !*word || (*end == '\0' && seconds >= 1 && seconds <= TIMEOUT_MAX_S);
+}
+
+int endpoint_options_check(struct ctl *ctl)
+{
+	const char *header = option(ctl, "header"), *timeout = option(ctl, "timeout");
+	const char *why = header && *header ? endpoint_header_check(text_of(header)) : NULL;
+	if (why)
+		return complain(EX_DATAERR, "an example is --header \"Authorization: Bearer 4f1c…\"",
+				"the header field: %s", why);
+	if (timeout && !is_timeout(timeout))
+		return complain(EX_DATAERR, "empty goes back to [webhookd] timeout",
+				"timeout \"%s\" is not a number of seconds from 1 to %d", timeout, TIMEOUT_MAX_S);
+	return 0;
+}
+
+int endpoint_options_write(struct ctl *ctl, const char *customer, const char *endpoint)
+{
+	const char *header = option(ctl, "header"), *timeout = option(ctl, "timeout");
+	struct buffer sealed = {0};
+	int status = 0;
+	if (header && *header)
+		status = endpoint_seal(ctl, customer, endpoint, ENDPOINT_SEAL_HEADER, text_of(header), &sealed);
+	if (!status && (header || timeout))
+		status = database_query(
+			ctl,
+			"UPDATE waybill.endpoints SET "
+			"sealed_header = CASE WHEN $2::boolean THEN $3::bytea ELSE sealed_header END, "
+			"timeout_s = CASE WHEN $4::text IS NULL THEN timeout_s ELSE nullif($4, '')::int END "
+			"WHERE endpoint = $1",
+			PARAMS(endpoint, header ? "true" : "false", header && *header ? buffer_string(&sealed) : NULL,
+			       timeout),
+			NULL);
+	buffer_free(&sealed);
+	return status;
+}
