@@ -280,6 +280,8 @@ void directory_customer_encode(const struct directory_customer *in, struct buffe
 	put_text(out, in->status_reason);
 	put_int(out, in->status_until);
 	put_byte(out, (int)in->header_from);
+	put_byte(out, in->return_path);
+	put_text(out, in->list_unsubscribe);
 	put_text(out, in->limits.bytes);
 	put_text(out, in->offsets.bytes);
 	put_int(out, in->max_recipients);
@@ -293,6 +295,8 @@ const char *directory_customer_decode(struct text bytes, struct directory_custom
 	out->status_reason = take_text(&in);
 	out->status_until = take_int(&in);
 	out->header_from = (enum directory_header_from)take_enum(&in, DIRECTORY_FROM_MAX);
+	out->return_path = take_enum(&in, 2);
+	out->list_unsubscribe = take_text(&in);
 	out->limits = take_list(&in);
 	out->offsets = take_list(&in);
 	out->max_recipients = take_int(&in);
@@ -305,6 +309,7 @@ void directory_domain_encode(const struct directory_domain *in, struct buffer *o
 	put_text(out, in->name);
 	put_text(out, in->customer);
 	put_byte(out, (int)in->profile);
+	put_byte(out, (int)in->signatures);
 	put_text(out, in->keys.bytes);
 	put_text(out, in->limits.bytes);
 }
@@ -315,6 +320,7 @@ const char *directory_domain_decode(struct text bytes, struct directory_domain *
 	out->name = take_text(&in);
 	out->customer = take_text(&in);
 	out->profile = (enum directory_header_profile)take_enum(&in, DIRECTORY_PROFILE_MAX);
+	out->signatures = (enum directory_signatures)take_enum(&in, DIRECTORY_SIGN_MAX);
 	out->keys = take_list(&in);
 	out->limits = take_list(&in);
 	return record_end(&in);

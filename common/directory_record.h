@@ -22,6 +22,8 @@ enum directory_header_from { DIRECTORY_FROM_OFF, DIRECTORY_FROM_LOG, DIRECTORY_F
 enum directory_status { DIRECTORY_ACTIVE, DIRECTORY_SUSPENDED, DIRECTORY_STATUS_MAX };
 enum directory_key_state { DIRECTORY_KEY_PENDING, DIRECTORY_KEY_ACTIVE, DIRECTORY_KEY_RETIRING, DIRECTORY_KEY_MAX };
 enum directory_key_algorithm { DIRECTORY_RSA_SHA256, DIRECTORY_ED25519_SHA256, DIRECTORY_ALGORITHM_MAX };
+/* How many signatures a domain's mail bears: those of all its keys' algorithms, RSA alone, none. */
+enum directory_signatures { DIRECTORY_SIGN_TWO, DIRECTORY_SIGN_ONE, DIRECTORY_SIGN_NONE, DIRECTORY_SIGN_MAX };
 enum directory_header_profile { DIRECTORY_PROFILE_STRICT, DIRECTORY_PROFILE_LIST_FRIENDLY, DIRECTORY_PROFILE_MAX };
 
 struct directory_login {
@@ -40,6 +42,8 @@ struct directory_customer {
 	struct text status_reason;
 	int64_t status_until; /* seconds since 1970; 0: until it is resumed */
 	enum directory_header_from header_from;
+	bool return_path;              /* the envelope sender is made by common/return_path.h */
+	struct text list_unsubscribe;  /* template of an https URL; empty: no List-Unsubscribe is added */
 	struct directory_list limits;  /* scopes customer and destination */
 	struct directory_list offsets; /* directory_offset_next(): the customer's time zone */
 	int64_t max_recipients;        /* of one message; 0: no bound but Postfix' own */
@@ -48,6 +52,7 @@ struct directory_customer {
 struct directory_domain {
 	struct text name, customer;
 	enum directory_header_profile profile;
+	enum directory_signatures signatures;
 	struct directory_list keys;   /* directory_key_next() */
 	struct directory_list limits; /* scope domain */
 };

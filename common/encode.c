@@ -67,6 +67,33 @@ void encode_base32(struct text in, struct buffer *out)
 		buffer_char(out, alphabet[bits << (5 - have) & 31]);
 }
 
+static int base32_value(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a';
+	return c >= '2' && c <= '7' ? c - '2' + 26 : -1;
+}
+
+const char *encode_base32_decode(struct text in, struct buffer *out)
+{
+	uint32_t bits = 0;
+	unsigned have = 0;
+	for (size_t i = 0; i < in.len; i++) {
+		int value = base32_value(in.ptr[i]);
+		if (value < 0)
+			return "not base32";
+		bits = bits << 5 | (uint32_t)value;
+		have += 5;
+		if (have >= 8) {
+			have -= 8;
+			buffer_char(out, (char)(unsigned char)(bits >> have));
+		}
+	}
+	return have >= 5 || bits & ((1U << have) - 1) ? "not base32" : NULL;
+}
+
 void encode_hex(struct text in, struct buffer *out)
 {
 	static const char digits[] = "0123456789abcdef";

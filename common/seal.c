@@ -20,7 +20,6 @@
 #define SEAL_NONCE     12 /* NIST SP 800-38D section 8.2.2: 96 random bits */
 #define SEAL_TAG       16
 #define SEAL_OVERHEAD  (1 + SEAL_ID_BYTES + SEAL_NONCE + SEAL_TAG)
-#define SEAL_MAX_KEYS  8
 #define SEAL_MAX_FILE  4096
 
 struct seal_key {
@@ -54,6 +53,13 @@ void seal_close(struct seal **seal)
 	OPENSSL_cleanse(*seal, sizeof **seal);
 	free(*seal);
 	*seal = NULL;
+}
+
+size_t seal_keys(const struct seal *seal, struct text out[SEAL_MAX_KEYS])
+{
+	for (size_t i = 0; i < seal->count; i++)
+		out[i] = text_at(seal->keys[i].bytes, SEAL_KEY_BYTES);
+	return seal->count;
 }
 
 static const char *add_key(struct seal *seal, struct text line)

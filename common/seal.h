@@ -24,6 +24,9 @@ int seal_secret(const struct seal *seal, struct text secret, struct text associa
 const char *seal_unseal(const struct seal *seal, struct text sealed, struct text associated, struct buffer *out);
 /* Is it sealed under the first key? If not, rotation has work to do. */
 bool seal_is_current(const struct seal *seal, struct text sealed);
+/* Views of its keys, the first first, for other uses than sealing. How many; OUT has room for SEAL_MAX_KEYS. */
+#define SEAL_MAX_KEYS 8
+size_t seal_keys(const struct seal *seal, struct text out[SEAL_MAX_KEYS]);
 /* Zeroes the bytes and frees the buffer. */
 void seal_wipe(struct buffer *secret);
 

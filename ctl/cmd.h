@@ -12,8 +12,8 @@ command_run cmd_customer_add, cmd_customer_list, cmd_customer_show, cmd_customer
 	cmd_customer_resume, cmd_customer_remove;
 command_run cmd_login_add, cmd_login_list, cmd_login_show, cmd_login_set, cmd_login_rotate, cmd_login_disable,
 	cmd_login_enable, cmd_login_remove, cmd_login_allow, cmd_login_deny, cmd_login_forget;
-command_run cmd_domain_add, cmd_domain_list, cmd_domain_show, cmd_domain_remove, cmd_domain_records, cmd_domain_rotate,
-	cmd_domain_check, cmd_domain_import_opendkim;
+command_run cmd_domain_add, cmd_domain_list, cmd_domain_show, cmd_domain_set, cmd_domain_remove, cmd_domain_records,
+	cmd_domain_rotate, cmd_domain_check, cmd_domain_import_opendkim;
 command_run cmd_limit_set, cmd_limit_list, cmd_limit_remove;
 command_run cmd_suppress_add, cmd_suppress_list, cmd_suppress_remove, cmd_suppress_import, cmd_suppress_export;
 command_run cmd_endpoint_add, cmd_endpoint_list, cmd_endpoint_show, cmd_endpoint_set, cmd_endpoint_pause,

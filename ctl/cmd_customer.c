@@ -1,3 +1,4 @@
+#include <string.h>
 #include <sysexits.h>
 
 #include "ctl/check.h"
@@ -8,6 +9,8 @@
 #define MAX_RECIPIENTS 1000000
 
 static const char *const header_from_names[] = {"off", "log", "enforce"};
+static const char *const on_off_names[] = {"on", "off"};
+#define MAX_URL 508 /* as the table's CHECK */
 
 int customer_missing(const char *customer)
 {
@@ -28,10 +31,37 @@ static int change(struct ctl *ctl, const char *sql, const char *const *params, s
 	return rows < 0 ? status : rows ? 0 : customer_missing(operand(ctl, 0));
 }
 
+/* What stands in a header field between angle brackets: printable ASCII without blanks and brackets. */
+static bool is_url_template(const char *url)
+{
+	static const char scheme[] = "https://";
+	size_t len = strlen(url);
+	if (strncmp(url, scheme, sizeof scheme - 1) != 0 || len < sizeof scheme || len > MAX_URL)
+		return false;
+	for (const char *c = url; *c; c++)
+		if (*c <= ' ' || *c > '~' || *c == '<' || *c == '>')
+			return false;
+	return true;
+}
+
+static int check_mail_settings(struct ctl *ctl)
+{
+	const char *return_path = option(ctl, "return-path"), *url = option(ctl, "list-unsubscribe");
+	int status = return_path ? check_choice("return-path", return_path, on_off_names, 2) : 0;
+	if (status || !url || !*url || is_url_template(url))
+		return status;
+	return complain(EX_DATAERR, NULL,
+			"\"%s\" is no https URL of at most 508 bytes; an example is "
+			"\"https://unsubscribe.example/{token}\"",
+			url);
+}
+
 static int check_settings(struct ctl *ctl)
 {
 	const char *from = option(ctl, "header-from"), *zone = option(ctl, "time-zone");
 	int status = from ? check_choice("header-from", from, header_from_names, 3) : 0;
+	if (!status)
+		status = check_mail_settings(ctl);
 	if (status || !zone)
 		return status;
 	status = database_exists(ctl, "SELECT FROM pg_timezone_names WHERE name = $1", PARAMS(zone));
@@ -50,11 +80,12 @@ int cmd_customer_add(struct ctl *ctl)
 		return status;
 	long added = database_count(
 		ctl,
-		"INSERT INTO waybill.customers (customer, title, plan, time_zone, header_from) VALUES ($1, "
-		"coalesce($2, ''), coalesce($3, ''), coalesce($4, 'UTC'), coalesce($5, 'enforce')) "
+		"INSERT INTO waybill.customers (customer, title, plan, time_zone, header_from, return_path, "
+		"list_unsubscribe) VALUES ($1, coalesce($2, ''), coalesce($3, ''), coalesce($4, 'UTC'), "
+		"coalesce($5, 'enforce'), coalesce($6::boolean, false), coalesce($7, '')) "
 		"ON CONFLICT DO NOTHING RETURNING 1",
 		PARAMS(customer, option(ctl, "title"), option(ctl, "plan"), option(ctl, "time-zone"),
-		       option(ctl, "header-from")),
+		       option(ctl, "header-from"), option(ctl, "return-path"), option(ctl, "list-unsubscribe")),
 		&status);
 	if (added < 0)
 		return status;
@@ -83,6 +114,7 @@ int cmd_customer_show(struct ctl *ctl)
 		ctl, OUTPUT_RECORD, NULL,
 		"SELECT c.customer, title, plan, status, status_reason, status_until, time_zone, max_recipients, "
 		"header_from, "
+		"return_path, list_unsubscribe, "
 		"created_at, ARRAY(SELECT login FROM waybill.logins WHERE customer = $1 ORDER BY 1) AS logins, "
 		"ARRAY(SELECT domain FROM waybill.domains WHERE customer = $1 ORDER BY 1) AS domains, "
 		"ARRAY(SELECT id FROM waybill.limits WHERE customer = $1 ORDER BY 1) AS limits, "
@@ -106,12 +138,15 @@ int cmd_customer_set(struct ctl *ctl)
 	if (status)
 		return status;
 	return change(ctl,
-		      "UPDATE waybill.customers SET max_recipients = coalesce($6::integer, max_recipients), "
+		      "UPDATE waybill.customers SET max_recipients = coalesce($8::integer, max_recipients), "
 		      "title = coalesce($2, title), plan = coalesce($3, plan), "
-		      "time_zone = coalesce($4, time_zone), header_from = coalesce($5, header_from) "
+		      "time_zone = coalesce($4, time_zone), header_from = coalesce($5, header_from), "
+		      "return_path = coalesce($6::boolean, return_path), "
+		      "list_unsubscribe = coalesce($7, list_unsubscribe) "
 		      "WHERE customer = $1 RETURNING 1",
 		      PARAMS(operand(ctl, 0), option(ctl, "title"), option(ctl, "plan"), option(ctl, "time-zone"),
-			     option(ctl, "header-from"), option(ctl, "max-recipients")));
+			     option(ctl, "header-from"), option(ctl, "return-path"), option(ctl, "list-unsubscribe"),
+			     option(ctl, "max-recipients")));
 }
 
 int cmd_customer_suspend(struct ctl *ctl)

@@ -9,6 +9,7 @@
 #include "ctl/domain_key.h"
 
 static const char *const profile_names[] = {"strict", "list-friendly"};
+static const char *const signatures_names[] = {"0", "1", "2"};
 
 int domain_missing(const char *domain)
 {
@@ -21,17 +22,26 @@ int domain_require(struct ctl *ctl, const char *domain)
 	return status == 1 ? domain_missing(domain) : status;
 }
 
+static int check_settings(struct ctl *ctl)
+{
+	const char *profile = option(ctl, "profile"), *signatures = option(ctl, "signatures");
+	int status = profile ? check_choice("profile", profile, profile_names, 2) : 0;
+	return status || !signatures ? status : check_choice("signatures", signatures, signatures_names, 3);
+}
+
 static int insert_domain(struct ctl *ctl, const char *domain)
 {
 	int status = customer_require(ctl, operand(ctl, 0));
 	if (status)
 		return status;
-	long added = database_count(
-		ctl,
-		"INSERT INTO waybill.domains (domain, customer, dkim_mode, header_profile) "
-		"VALUES ($1, $2, $3, coalesce($4, 'strict')) ON CONFLICT DO NOTHING RETURNING 1",
-		PARAMS(domain, operand(ctl, 0), option_given(ctl, "cname") ? "cname" : "txt", option(ctl, "profile")),
-		&status);
+	long added =
+		database_count(ctl,
+			       "INSERT INTO waybill.domains (domain, customer, dkim_mode, header_profile, signatures) "
+			       "VALUES ($1, $2, $3, coalesce($4, 'strict'), coalesce($5::integer, 2)) ON CONFLICT DO "
+			       "NOTHING RETURNING 1",
+			       PARAMS(domain, operand(ctl, 0), option_given(ctl, "cname") ? "cname" : "txt",
+				      option(ctl, "profile"), option(ctl, "signatures")),
+			       &status);
 	if (added == 0)
 		return complain(EX_CANTCREAT, "waybill domain show DOMAIN",
 				"domain \"%s\" exists already: nothing was changed", domain);
@@ -70,10 +80,9 @@ static int add_domain(struct ctl *ctl, const char *domain)
 int cmd_domain_add(struct ctl *ctl)
 {
 	char domain[ADDR_MAX_DOMAIN + 1];
-	const char *profile = option(ctl, "profile");
 	int status = check_domain(operand(ctl, 1), domain);
-	if (!status && profile)
-		status = check_choice("profile", profile, profile_names, 2);
+	if (!status)
+		status = check_settings(ctl);
 	if (!status)
 		status = database_begin(ctl);
 	if (!status)
@@ -87,11 +96,27 @@ int cmd_domain_add(struct ctl *ctl)
 		       "record "
 		       "below is published");
 	else
-		remark("publish the record below; until DNS shows it and waybill domain rotate --due has seen it, mail "
+		remark("publish the records below; until DNS shows it and waybill domain rotate --due has seen it, "
+		       "mail "
 		       "from %s "
 		       "is deferred",
 		       domain);
 	return domain_print_records(ctl, domain);
+}
+
+int cmd_domain_set(struct ctl *ctl)
+{
+	char domain[ADDR_MAX_DOMAIN + 1];
+	int status = check_domain(operand(ctl, 0), domain), count_status;
+	if (!status)
+		status = check_settings(ctl);
+	if (status)
+		return status;
+	long rows = database_count(ctl,
+				   "UPDATE waybill.domains SET header_profile = coalesce($2, header_profile), "
+				   "signatures = coalesce($3::integer, signatures) WHERE domain = $1 RETURNING 1",
+				   PARAMS(domain, option(ctl, "profile"), option(ctl, "signatures")), &count_status);
+	return rows < 0 ? count_status : rows ? 0 : domain_missing(domain);
 }
 
 int cmd_domain_list(struct ctl *ctl)
@@ -107,7 +132,7 @@ static int show_json(struct ctl *ctl, const char *domain)
 {
 	return database_print(
 		ctl, OUTPUT_RECORD, NULL,
-		"SELECT domain, customer, dkim_mode, header_profile, created_at, "
+		"SELECT domain, customer, dkim_mode, header_profile, signatures, created_at, "
 		"coalesce((SELECT json_agg(k) FROM (SELECT selector, algorithm, state, created_at, active_at, "
 		"retiring_at, "
 		"retired_at FROM waybill.dkim_keys WHERE domain = $1 ORDER BY created_at, selector) AS k), '[]') AS "
@@ -122,7 +147,7 @@ static int show_parts(struct ctl *ctl, const char *domain)
 {
 	int status = database_print(
 		ctl, OUTPUT_RECORD, NULL,
-		"SELECT domain, customer, dkim_mode, header_profile, created_at, "
+		"SELECT domain, customer, dkim_mode, header_profile, signatures, created_at, "
 		"ARRAY(SELECT id || ': ' || spec FROM waybill.limits AS l WHERE l.customer = d.customer "
 		"AND scope = 'domain' AND coalesce(l.domain, d.domain) = d.domain ORDER BY id) AS limits "
 		"FROM waybill.domains AS d WHERE domain = $1",

@@ -214,8 +214,10 @@ static void customer_record(struct follow_reader *reader, const struct pg_result
 		.status_until = pg_int(rows, row, 3),
 		.header_from = header_from < 0 ? DIRECTORY_FROM_ENFORCE : (enum directory_header_from)header_from,
 		.offsets = zone_offsets(reader, pg_string(rows, row, 5)),
-		.limits = read_limits(reader, pg_field(rows, row, 6)),
-		.max_recipients = pg_int(rows, row, 7),
+		.return_path = pg_bool(rows, row, 6),
+		.list_unsubscribe = pg_field(rows, row, 7),
+		.limits = read_limits(reader, pg_field(rows, row, 8)),
+		.max_recipients = pg_int(rows, row, 9),
 	};
 	directory_customer_encode(&customer, &reader->record);
 }
@@ -248,7 +250,7 @@ static void add_key(struct buffer *list, struct text line, struct text domain)
 
 static void domain_record(struct follow_reader *reader, const struct pg_result *rows, size_t row)
 {
-	struct text lines = pg_field(rows, row, 3), line;
+	struct text lines = pg_field(rows, row, 4), line;
 	bool strict = text_equal(pg_field(rows, row, 2), TEXT("strict"));
 	while (lines.len && text_take(&lines, '\n', &line))
 		add_key(&reader->list, line, pg_field(rows, row, 0));
@@ -256,8 +258,10 @@ static void domain_record(struct follow_reader *reader, const struct pg_result *
 		.name = pg_field(rows, row, 0),
 		.customer = pg_field(rows, row, 1),
 		.profile = strict ? DIRECTORY_PROFILE_STRICT : DIRECTORY_PROFILE_LIST_FRIENDLY,
+		/* The table counts them up, the record counts what is left out down, so that a record of zeros signs. */
+		.signatures = (enum directory_signatures)(DIRECTORY_SIGN_NONE - pg_int(rows, row, 3)),
 		.keys = {buffer_view(&reader->list)},
-		.limits = read_limits(reader, pg_field(rows, row, 4)),
+		.limits = read_limits(reader, pg_field(rows, row, 5)),
 	};
 	directory_domain_encode(&domain, &reader->record);
 }
@@ -293,16 +297,14 @@ struct source {
 static const struct source sources[DIRECTORY_KIND_MAX] = {
 	[DIRECTORY_CUSTOMERS] =
 		{"SELECT c.customer, c.status, c.status_reason, " EPOCH(
-			 "c.status_until") ", c.header_from, c.time_zone, " LIMITS("m.customer = c.customer AND "
-										   "m.scope IN ('customer', "
-										   "'destination')") ", "
-												     "c.max_recipients "
-												     "FROM "
-												     "waybill."
-												     "customers AS c",
+			 "c.status_until") ", c.header_from, c.time_zone, c.return_path, "
+					   "c.list_unsubscribe, " LIMITS(
+						   "m.customer = c.customer AND "
+						   "m.scope IN ('customer', "
+						   "'destination')") ", c.max_recipients FROM waybill.customers AS c",
 		 " WHERE c.customer = ANY ($1::text[])", " ORDER BY c.customer COLLATE \"C\"", customer_record},
 	[DIRECTORY_DOMAINS] =
-		{"SELECT d.domain, d.customer, d.header_profile, (SELECT string_agg(k.selector || ' ' || "
+		{"SELECT d.domain, d.customer, d.header_profile, d.signatures, (SELECT string_agg(k.selector || ' ' || "
 		 "k.algorithm || ' ' || "
 		 "k.state || ' ' || k.sealed::text || ' ' || k.public_key::text, chr(10) ORDER BY k.created_at, "
 		 "k.selector) "

@@ -131,10 +131,11 @@ static enum reply_reason check_authors(struct directory_view *view, struct autho
 	return reason;
 }
 
-void authorise(struct directory_view *view, const struct session *session, int64_t now_s, struct authorisation *out)
+void authorise(struct directory_view *view, const struct session *session, struct text login, int64_t now_s,
+	       struct authorisation *out)
 {
 	memset(out, 0, sizeof *out);
-	out->words.login = buffer_view(&session->login);
+	out->words.login = login;
 	out->reason = check_login(view, now_s, out);
 	if (out->reason == REPLY_NONE && session->fields_overflow)
 		out->reason = REPLY_HEADER_TOO_LARGE;

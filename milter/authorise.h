@@ -21,7 +21,8 @@ struct authorisation {
 	struct directory_domain domain;
 };
 
-/* Decides at NOW_S (seconds since 1970). *OUT holds views into VIEW's map. */
-void authorise(struct directory_view *view, const struct session *session, int64_t now_s, struct authorisation *out);
+/* Decides for LOGIN at NOW_S (seconds since 1970). *OUT holds views into VIEW's map. */
+void authorise(struct directory_view *view, const struct session *session, struct text login, int64_t now_s,
+	       struct authorisation *out);
 
 #endif

@@ -45,7 +45,8 @@ struct connection {
 static struct {
 	pthread_rwlock_t lock;
 	struct engine *engine;
-} shared = {.lock = PTHREAD_RWLOCK_INITIALIZER};
+	unsigned long wanted; /* WANTED_ACTIONS, and SMFIF_CHGFROM when there are return paths */
+} shared = {.lock = PTHREAD_RWLOCK_INITIALIZER, .wanted = WANTED_ACTIONS};
 
 static struct connection *connection_of(SMFICTX *ctx)
 {
@@ -86,10 +87,11 @@ static sfsistat on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long 
 {
 	(void)unused0;
 	(void)unused1;
-	if ((actions & WANTED_ACTIONS) != WANTED_ACTIONS) {
-		log_error("the mail server does not let milters add and change fields and quarantine; milter_protocol "
-			  "= 6 is "
-			  "needed");
+	if ((actions & shared.wanted) != shared.wanted) {
+		log_error(
+			"the mail server does not let milters add and change fields, quarantine%s; milter_protocol = 6 "
+			"is needed",
+			shared.wanted & SMFIF_CHGFROM ? " and change the sender" : "");
 		return SMFIS_REJECT;
 	}
 	struct connection *connection = memory_zero(1, sizeof *connection);
@@ -97,7 +99,7 @@ static sfsistat on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long 
 	connection->hash = signer_hash_new();
 	connection->waived = steps & WAIVED_REPLIES;
 	ask_for_macros(ctx, actions);
-	*want_actions = WANTED_ACTIONS | (actions & SMFIF_SETSYMLIST);
+	*want_actions = shared.wanted | (actions & SMFIF_SETSYMLIST);
 	*want_steps = steps & (UNWANTED_STEPS | WAIVED_REPLIES);
 	*want0 = *want1 = 0;
 	smfi_setpriv(ctx, connection);
@@ -199,8 +201,16 @@ static int add_fields(SMFICTX *ctx, const struct fields *added)
 	return failed;
 }
 
+static int change_sender(SMFICTX *ctx, struct buffer *sender)
+{
+	buffer_string(sender);
+	return smfi_chgfrom(ctx, sender->ptr, NULL) == MI_SUCCESS ? 0 : -1;
+}
+
 static sfsistat accept_message(SMFICTX *ctx, const struct session *session, struct verdict *verdict)
 {
+	if (verdict->sender.len && change_sender(ctx, &verdict->sender))
+		return SMFIS_TEMPFAIL;
 	if (strip(ctx, session) || add_fields(ctx, &verdict->added) || insert_signatures(ctx, verdict))
 		return SMFIS_TEMPFAIL;
 	if (verdict->action == VERDICT_HOLD && smfi_quarantine(ctx, verdict->hold_reason) != MI_SUCCESS)
@@ -302,7 +312,7 @@ static char filter_name[] = "waybill";
 static const struct smfiDesc description = {
 	.xxfi_name = filter_name,
 	.xxfi_version = SMFI_VERSION,
-	.xxfi_flags = WANTED_ACTIONS | SMFIF_SETSYMLIST,
+	.xxfi_flags = WANTED_ACTIONS | SMFIF_CHGFROM | SMFIF_SETSYMLIST,
 	.xxfi_envfrom = on_mail,
 	.xxfi_envrcpt = on_recipient,
 	.xxfi_header = on_header,
@@ -361,6 +371,8 @@ char *callbacks_listen(const struct callbacks_options *options)
 		return problem(path, "another process serves this socket; stop it, or give this one another listen",
 			       NULL);
 	char *listen = text_copy(text_of(options->listen));
+	if (options->changes_sender)
+		shared.wanted |= SMFIF_CHGFROM;
 	smfi_setmaxdatasize(MAX_PACKET);
 	int failed = smfi_setconn(listen) != MI_SUCCESS || smfi_settimeout((int)options->timeout_s) != MI_SUCCESS ||
 		     smfi_register(description) != MI_SUCCESS || smfi_opensocket(true) != MI_SUCCESS;

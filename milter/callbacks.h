@@ -13,6 +13,7 @@ struct callbacks_options {
 	const char *listen;  /* "unix:/path", "inet:port@host", "inet6:port@host" */
 	int64_t timeout_s;   /* how long Postfix may keep a session silent */
 	int64_t socket_mode; /* of a unix socket */
+	bool changes_sender; /* some messages get another envelope sender */
 	const char *group;   /* of a unix socket; NULL: as it comes */
 };
 

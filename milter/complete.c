@@ -67,6 +67,31 @@ static void add_cfbl(struct fields *fields, struct text address, struct fields *
 	buffer_free(&value);
 }
 
+#define PLACE "{token}"
+
+/* Both fields or none (RFC 8058 section 3.1): a message that has one of them goes with its own. The URL stands on a line
+ * of its own, since it may be long. */
+static void add_unsubscribe(struct fields *fields, const struct complete_facts *facts, struct fields *added)
+{
+	struct buffer value = {0};
+	struct text rest = facts->list_unsubscribe;
+	size_t at = text_search(rest, TEXT(PLACE));
+	if (has(fields, TEXT("list-unsubscribe")) || has(fields, TEXT("list-unsubscribe-post")) ||
+	    (at != SIZE_MAX && !facts->token.len))
+		return;
+	buffer_text(&value, TEXT("\n\t<"));
+	for (; at != SIZE_MAX; at = text_search(rest, TEXT(PLACE))) {
+		buffer_text(&value, text_head(rest, at));
+		buffer_text(&value, facts->token);
+		rest = text_from(rest, at + sizeof PLACE - 1);
+	}
+	buffer_text(&value, rest);
+	buffer_char(&value, '>');
+	add(fields, TEXT("List-Unsubscribe"), buffer_view(&value), added);
+	add(fields, TEXT("List-Unsubscribe-Post"), TEXT("List-Unsubscribe=One-Click"), added);
+	buffer_free(&value);
+}
+
 void complete(struct fields *fields, const struct complete_options *options, const struct complete_facts *facts,
 	      struct fields *added)
 {
@@ -76,4 +101,6 @@ void complete(struct fields *fields, const struct complete_options *options, con
 		add_feedback(fields, options->feedback, facts, added);
 	if (options->cfbl.len && !has(fields, TEXT("cfbl-address")))
 		add_cfbl(fields, options->cfbl, added);
+	if (facts->list_unsubscribe.len)
+		add_unsubscribe(fields, facts, added);
 }

@@ -19,6 +19,8 @@ struct complete_facts {
 	struct text queue_id, random; /* RANDOM: letters and digits that nobody else has */
 	struct text domain;           /* of header From */
 	struct text customer, login;
+	struct text list_unsubscribe; /* the customer's template of an https URL; empty: no List-Unsubscribe is added */
+	struct text token; /* stands in it for "{token}"; empty: nobody can be named, such a template is left */
 };
 
 /* Adds to FIELDS, and names in ADDED as well, what is missing there. */

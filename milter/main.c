@@ -27,14 +27,13 @@ struct settings {
 	struct daemon_settings common;
 	struct counters_settings redis;
 	char *listen, *socket_group, *seal_key, *relay_domain, *feedback_id, *cfbl_address, *metrics, *check_program,
-		*check_keys;
-	int socket_mode, unauthenticated, unsafe;
+		*check_keys, *unauthenticated_login, *return_path_host, *return_path_key;
+	int socket_mode, unsafe;
 	bool add_missing;
 	int64_t timeout_ms, key_cache, signature_lifetime_ms, self_check;
 };
 
 static const char *const unsafe_names[] = {"ignore", "report", "refuse", NULL}; /* enum verdict_unsafe */
-static const char *const unauthenticated_names[] = {"ignore", NULL};
 
 static const struct conf_row rows[] = {
 	DAEMON_ROWS(struct settings),
@@ -54,8 +53,18 @@ static const struct conf_row rows[] = {
 	{"milter", "signature_lifetime", CONF_DURATION, offsetof(struct settings, signature_lifetime_ms), "7d", 0,
 	 365LL * 86400 * 1000, NULL, true,
 	 "How long signatures are valid (x=): Postfix's maximal_queue_lifetime and two days; 0 leaves it open."},
-	{"milter", "unauthenticated", CONF_ENUM, offsetof(struct settings, unauthenticated), "ignore", 0, 0,
-	 unauthenticated_names, true, "What happens to mail without a login: ignore leaves it as it is."},
+	{"milter", "unauthenticated_login", CONF_STRING, offsetof(struct settings, unauthenticated_login), "", 0, 0,
+	 NULL, false,
+	 "The login whose mail it is that comes without one, by sendmail(1) or from trusted networks: its rights, "
+	 "limits and "
+	 "keys hold. Empty: such mail is left as it is, as is mail of the null sender always."},
+	{"milter", "return_path_host", CONF_STRING, offsetof(struct settings, return_path_host), "", 0, 0, NULL, false,
+	 "Mail of customers with return-path on leaves with the envelope sender b+TOKEN@ this host, so that bounces "
+	 "come "
+	 "here and are known to be real; empty: envelope senders stay."},
+	{"milter", "return_path_key", CONF_PATH, offsetof(struct settings, return_path_key), "", 0, 0, NULL, false,
+	 "The file with the keys of these tokens, a line of 64 hex digits each (openssl rand -hex 32): the first makes "
+	 "them, the others may still verify. Tokens of List-Unsubscribe come from it as well."},
 	{"milter", "unsafe", CONF_ENUM, offsetof(struct settings, unsafe), "report", 0, 0, unsafe_names, true,
 	 "Messages that mail servers would change on the way, so that their signature breaks (lines over 998 bytes, "
 	 "NUL, CR or "
@@ -79,7 +88,7 @@ static const struct conf_row rows[] = {
 
 static struct settings settings;
 static struct engine engine;
-static struct seal *seal;
+static struct seal *seal, *return_path_keys;
 static struct metrics_http *metrics_http;
 
 static void take_settings(void)
@@ -95,6 +104,20 @@ static int complain(char *line, int status)
 	return status;
 }
 
+static int open_return_path(void)
+{
+	char *error = NULL;
+	if (settings.return_path_host && !settings.return_path_key) {
+		log_error("[milter] return_path_host needs return_path_key, a file with a line of 64 hex digits; next: "
+			  "openssl rand -hex 32");
+		return EX_CONFIG;
+	}
+	if (!settings.return_path_key)
+		return EX_OK;
+	return_path_keys = seal_open(settings.return_path_key, &error);
+	return return_path_keys ? EX_OK : complain(error, EX_CONFIG);
+}
+
 /* The seal key may be readable by root alone, and the socket's folder belong to it. */
 static int prepare(void)
 {
@@ -102,10 +125,14 @@ static int prepare(void)
 	const struct callbacks_options options = {.listen = settings.listen,
 						  .timeout_s = settings.timeout_ms / 1000,
 						  .socket_mode = settings.socket_mode,
+						  .changes_sender = settings.return_path_host != NULL,
 						  .group = settings.socket_group};
 	seal = seal_open(settings.seal_key, &error);
 	if (!seal)
 		return complain(error, EX_CONFIG);
+	int status = open_return_path();
+	if (status != EX_OK)
+		return status;
 	engine.metrics = stats_new();
 	error = callbacks_listen(&options);
 	return error ? complain(error, EX_UNAVAILABLE) : 0;
@@ -177,6 +204,7 @@ static void block_signals(void)
 
 static int run(void)
 {
+	struct text return_path_texts[SEAL_MAX_KEYS];
 	const struct counters_options redis = counters_options_of(&settings.redis);
 	block_signals();
 	engine.directory = directory_new(settings.common.directory);
@@ -184,6 +212,10 @@ static int run(void)
 	engine.keys = keys_new(seal, (size_t)settings.key_cache);
 	engine.node = settings.common.node; /* no reload touches settings that need a restart */
 	engine.relay_domain = text_of(settings.relay_domain);
+	engine.unauthenticated_login = text_of(settings.unauthenticated_login);
+	engine.return_path_host = text_of(settings.return_path_host);
+	if (return_path_keys && seal_keys(return_path_keys, return_path_texts))
+		engine.return_path_key = return_path_texts[0];
 	engine.complete = (struct complete_options){.missing = settings.add_missing,
 						    .feedback = text_of(settings.feedback_id),
 						    .cfbl = text_of(settings.cfbl_address)};
@@ -201,6 +233,7 @@ static int run(void)
 	keys_free(&engine.keys);
 	counters_free(&engine.counters);
 	directory_free(&engine.directory);
+	seal_close(&return_path_keys);
 	seal_close(&seal);
 	return status;
 }

@@ -274,9 +274,11 @@ void record_refusal(const struct record_context *context, const char *id, enum r
 }
 
 void record_annotated(const struct record_context *context, const struct record_annotation *annotation,
-		      struct buffer *out)
+		      struct text sender, struct buffer *out)
 {
 	add_head(out, "message.annotated", context);
+	if (sender.len)
+		add_text(out, "sender", sender);
 	if (annotation->tag.len)
 		add_text(out, "tag", annotation->tag);
 	if (annotation->metadata.len)

@@ -37,7 +37,8 @@ struct record_context {
 void record_refusal(const struct record_context *context, const char *id, enum reply_reason reason,
 		    const struct session *session, const struct reply *reply, const struct counters_request *request,
 		    const struct counters_result *result, struct buffer *out);
+/* SENDER: the envelope sender that the application gave, when another one replaces it; else empty. */
 void record_annotated(const struct record_context *context, const struct record_annotation *annotation,
-		      struct buffer *out);
+		      struct text sender, struct buffer *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include "common/directory.h"
 #include "common/encode.h"
 #include "common/log.h"
+#include "common/return_path.h"
 #include "common/spool.h"
 
 #include "milter/authorise.h"
@@ -31,7 +32,7 @@ struct signing_domain {
 struct work {
 	struct engine *engine;
 	struct session *session;
-	struct text queue_id;
+	struct text queue_id, login;
 	const unsigned char *body_hash;
 	int64_t now_s;
 	struct directory_view view;
@@ -39,6 +40,7 @@ struct work {
 	struct signing_domain author, relay;
 	struct survival_finding finding;
 	char finding_words[160];
+	char return_path[RETURN_PATH_LOCAL_SIZE]; /* local part; empty: there is none */
 	struct record_annotation annotation;
 	char refusal_id[RECORD_ID_SIZE];
 	struct counters_request request;
@@ -51,6 +53,7 @@ void verdict_free(struct verdict *verdict)
 	for (size_t i = 0; i < VERDICT_MAX_SIGNATURES; i++)
 		buffer_free(&verdict->signatures[i]);
 	fields_free(&verdict->added);
+	buffer_free(&verdict->sender);
 	buffer_free(&verdict->log);
 }
 
@@ -63,17 +66,21 @@ static void warn_about_key(const struct work *work, struct text domain, const st
 }
 
 /* The first usable active key of each algorithm. False when the domain has keys and the one that every verifier
- * understands (RSA; RFC 8463 is optional for verifiers) is wanted and missing. */
+ * understands (RSA; RFC 8463 is optional for verifiers) is wanted and missing; never of a domain that wants no signature. */
 static bool take_keys(const struct work *work, struct signing_domain *signer)
 {
+	enum directory_signatures wish = signer->domain.signatures;
 	struct directory_list list = signer->domain.keys;
 	struct directory_key record;
 	size_t known = 0, wanted[DIRECTORY_ALGORITHM_MAX] = {0};
+	if (wish == DIRECTORY_SIGN_NONE)
+		return true;
 	while (directory_key_next(&list, &record)) {
 		struct signing_key *key = &signer->keys[record.algorithm];
 		const char *why;
 		known++;
-		if (record.state != DIRECTORY_KEY_ACTIVE)
+		bool too_many = wish == DIRECTORY_SIGN_ONE && record.algorithm != DIRECTORY_RSA_SHA256;
+		if (record.state != DIRECTORY_KEY_ACTIVE || too_many)
 			continue;
 		wanted[record.algorithm]++;
 		if (key->entry)
@@ -234,8 +241,16 @@ static enum reply_reason sign(const struct work *work, struct verdict *out)
 	return failed ? REPLY_SIGNING_FAILED : REPLY_NONE;
 }
 
+/* Names customer and message, and so the recipient of a message that has one. */
+static struct text unsubscribe_token(const struct work *work)
+{
+	struct text local = text_of(work->return_path);
+	return text_from(local, text_find(local, '+') + 1);
+}
+
 static void complete_message(const struct work *work, struct verdict *out)
 {
+	bool one_recipient = work->session->recipients == 1 && work->return_path[0];
 	unsigned char bytes[10];
 	struct buffer random = {0};
 	digest_random(bytes, sizeof bytes);
@@ -245,14 +260,35 @@ static void complete_message(const struct work *work, struct verdict *out)
 					     .random = buffer_view(&random),
 					     .domain = work->author.domain.name,
 					     .customer = work->auth.customer.name,
-					     .login = work->auth.login.name};
+					     .login = work->auth.login.name,
+					     .list_unsubscribe = work->auth.customer.list_unsubscribe,
+					     .token = one_recipient ? unsubscribe_token(work) : TEXT("")};
 	complete(&work->session->fields, &work->engine->complete, &facts, &out->added);
 	buffer_free(&random);
 }
 
+static void make_return_path(struct work *work)
+{
+	const struct directory_customer *customer = &work->auth.customer;
+	if (!work->engine->return_path_key.len || (!customer->return_path && !customer->list_unsubscribe.len))
+		return;
+	const char *why = return_path_make(work->engine->return_path_key, customer->name, text_of(work->engine->node),
+					   work->queue_id, work->return_path);
+	if (why)
+		log_warning("%.*s: the message has no return path of ours: %s", TEXT_ARG(work->queue_id), why);
+}
+
+/* The null sender stays: nobody may answer such mail (RFC 5321 section 4.5.5). */
+static void change_sender(const struct work *work, struct verdict *out)
+{
+	struct text host = work->engine->return_path_host;
+	if (host.len && work->auth.customer.return_path && work->return_path[0] && work->session->sender.len)
+		buffer_format(&out->sender, "<%s@%.*s>", work->return_path, TEXT_ARG(host));
+}
+
 static enum reply_reason decide(struct work *work, struct verdict *out)
 {
-	authorise(&work->view, work->session, work->now_s, &work->auth);
+	authorise(&work->view, work->session, work->login, work->now_s, &work->auth);
 	enum reply_reason reason = work->auth.reason;
 	if (reason == REPLY_NONE)
 		reason = take_annotation(work);
@@ -267,8 +303,12 @@ static enum reply_reason decide(struct work *work, struct verdict *out)
 		take_relay_keys(work);
 	}
 	reason = meter(work, out);
-	if (reason != REPLY_NONE || !work->auth.owned)
+	if (reason != REPLY_NONE)
 		return reason;
+	make_return_path(work);
+	change_sender(work, out);
+	if (!work->auth.owned)
+		return REPLY_NONE;
 	complete_message(work, out);
 	return sign(work, out);
 }
@@ -335,10 +375,12 @@ static void log_line(const struct work *work, enum reply_reason reason, struct v
 {
 	struct buffer *log = &out->log;
 	add_word(log, "customer", work->auth.customer.name);
-	add_word(log, "login", buffer_view(&work->session->login));
+	add_word(log, "login", work->login);
 	add_word(log, "from", text_of(work->auth.authors.from));
 	log_selectors(work, out, log);
 	add_word(log, "tag", work->annotation.tag);
+	if (out->sender.len)
+		add_word(log, "sender", buffer_view(&work->session->sender));
 	add_word(log, "action", text_of(action_words[action_of(reason, out)]));
 	if (reason != REPLY_NONE)
 		add_word(log, "reason", text_of(reply_id(reason)));
@@ -353,7 +395,7 @@ static struct record_context record_context(const struct work *work)
 	return (struct record_context){.node = text_of(work->engine->node),
 				       .queue_id = work->queue_id,
 				       .customer = work->auth.customer.name,
-				       .login = buffer_view(&work->session->login),
+				       .login = work->login,
 				       .from = text_of(work->auth.authors.from),
 				       .now_s = work->now_s};
 }
@@ -391,20 +433,22 @@ static void refuse(struct work *work, enum reply_reason reason, struct verdict *
 				work->queue_id);
 }
 
-static void annotate(const struct work *work)
+static void annotate(const struct work *work, const struct verdict *out)
 {
+	struct text sender = out->sender.len ? buffer_view(&work->session->sender) : TEXT("");
 	struct record_context context = record_context(work);
 	struct buffer line = {0};
-	if (!work->engine->spool || (!work->annotation.tag.len && !work->annotation.metadata.len))
+	bool annotated = work->annotation.tag.len || work->annotation.metadata.len || sender.len;
+	if (!work->engine->spool || !annotated)
 		return;
-	record_annotated(&context, &work->annotation, &line);
+	record_annotated(&context, &work->annotation, sender, &line);
 	spool_add(work->engine->spool, buffer_view(&line));
 	buffer_free(&line);
 }
 
 static void refuse_in_trouble(const struct work *work, struct verdict *out)
 {
-	struct reply_words words = {.login = buffer_view(&work->session->login),
+	struct reply_words words = {.login = work->login,
 				    .detail = text_of(directory_trouble(work->engine->directory))};
 	out->action = VERDICT_REFUSE;
 	reply_make(REPLY_TROUBLE, &words, &out->reply);
@@ -442,12 +486,20 @@ static enum reply_reason reach(struct work *work, struct verdict *out)
 	if (reason != REPLY_NONE)
 		refuse(work, reason, out);
 	else
-		annotate(work);
+		annotate(work, out);
 	buffer_free(&work->annotation.metadata);
 	release_keys(work, &work->author);
 	release_keys(work, &work->relay);
 	directory_end(&work->view);
 	return reason;
+}
+
+/* Bounces and other notices of the mail server itself have the null sender and nobody's address in From. */
+static struct text login_of(const struct engine *engine, const struct session *session)
+{
+	if (session->login.len || !session->sender.len)
+		return buffer_view(&session->login);
+	return engine->unauthenticated_login;
 }
 
 void verdict_reach(struct engine *engine, struct session *session, struct text queue_id,
@@ -457,7 +509,8 @@ void verdict_reach(struct engine *engine, struct session *session, struct text q
 	int64_t began_us = now_us();
 	struct work work = {
 		.engine = engine, .session = session, .queue_id = queue_id, .body_hash = body_hash, .now_s = now_s};
-	if (session->login.len) {
+	work.login = login_of(engine, session);
+	if (work.login.len) {
 		enum reply_reason reason = reach(&work, out);
 		count(&work, reason, out, began_us);
 		return;

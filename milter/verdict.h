@@ -32,8 +32,12 @@ struct engine {
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */
 	_Atomic int unsafe;                   /* enum verdict_unsafe */
 	struct complete_options complete;
-	bool defer_uncounted;     /* mail under a limit that cannot be counted waits; else it goes */
-	struct text relay_domain; /* signs as well, with the keys it has in the directory; empty: it does not */
+	bool defer_uncounted; /* mail under a limit that cannot be counted waits; else it goes */
+	/* Whose mail it is that comes without a login: empty: nobody's, it is left as it is. */
+	struct text unauthenticated_login;
+	struct text return_path_host; /* of the envelope senders of customers with return_path; empty: none changes */
+	struct text return_path_key;  /* common/return_path.h; empty: there are no tokens */
+	struct text relay_domain;     /* signs as well, with the keys it has in the directory; empty: it does not */
 };
 
 /* What happens to a message that mail servers will change on its way (survival.h). */
@@ -55,7 +59,8 @@ struct verdict {
 	struct reply reply;
 	struct buffer signatures[VERDICT_MAX_SIGNATURES]; /* values of DKIM-Signature fields, topmost last */
 	size_t signature_count;
-	struct fields added; /* to add at the end of the header; the signatures cover them */
+	struct buffer sender; /* the envelope sender instead of the application's, in brackets; empty: it stays */
+	struct fields added;  /* to add at the end of the header; the signatures cover them */
 	char hold_reason[128];
 	struct buffer log; /* "customer=…, login=…, action=…", without the queue id */
 };

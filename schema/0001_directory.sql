@@ -38,6 +38,9 @@ CREATE TABLE waybill.customers (
 	time_zone     text NOT NULL DEFAULT 'UTC',
 	max_recipients integer NOT NULL DEFAULT 0 CHECK (max_recipients >= 0),   -- of one message; 0: as many as Postfix takes
 	header_from   text NOT NULL DEFAULT 'enforce' CHECK (header_from IN ('off', 'log', 'enforce')),
+	return_path   boolean NOT NULL DEFAULT false,   -- envelope sender b+TOKEN@HOST: common/return_path.h
+	list_unsubscribe text NOT NULL DEFAULT ''       -- URL template; length: its line in a header field
+	              CHECK (list_unsubscribe ~ '^(https://[!-;=?-~]+)?$' AND length(list_unsubscribe) <= 508),
 	created_at    timestamptz NOT NULL DEFAULT now()
 );
 
@@ -70,6 +73,7 @@ CREATE TABLE waybill.domains (
 	customer       text NOT NULL REFERENCES waybill.customers ON DELETE CASCADE,
 	dkim_mode      text NOT NULL DEFAULT 'txt' CHECK (dkim_mode IN ('txt', 'cname')),
 	header_profile text NOT NULL DEFAULT 'strict' CHECK (header_profile IN ('strict', 'list-friendly')),
+	signatures     integer NOT NULL DEFAULT 2 CHECK (signatures BETWEEN 0 AND 2),   -- 1: RSA alone
 	created_at     timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX ON waybill.domains (customer);

@@ -5,6 +5,7 @@
  *	login NAME CUSTOMER                    domain NAME CUSTOMER [strict|list-friendly]
  * begin a record; what follows belongs to it:
  *	suspended REASON      allow PATTERN    key SELECTOR ALGORITHM STATE BASE64-DER [BASE64-PUBLIC [spoilt]]
+ *	return-path           unsubscribe URL  signatures 0|1|2
  *	disabled              deny PATTERN         (any seventh word: its seal is damaged)
  *	expires SECONDS       limit ID SCOPE UNIT SPEC ACTION (blanks of SPEC written as "_") */
 
@@ -34,7 +35,7 @@ struct build {
 	struct directory_customer customer;
 	struct directory_login login;
 	struct directory_domain domain;
-	char *owner, *reason;
+	char *owner, *reason, *unsubscribe;
 	struct buffer rights, limits, keys;
 };
 
@@ -84,7 +85,8 @@ static void flush(struct build *b)
 	free(b->name);
 	free(b->owner);
 	free(b->reason);
-	b->name = b->owner = b->reason = NULL;
+	free(b->unsubscribe);
+	b->name = b->owner = b->reason = b->unsubscribe = NULL;
 	b->kind = DIRECTORY_KIND_MAX;
 }
 
@@ -129,6 +131,26 @@ static void suspended(struct build *b, char **words, int count)
 	b->customer.status = DIRECTORY_SUSPENDED;
 	b->reason = text_copy(text_of(count > 1 ? words[1] : ""));
 	b->customer.status_reason = text_of(b->reason);
+}
+
+static void return_path(struct build *b, char **words, int count)
+{
+	(void)words;
+	(void)count;
+	b->customer.return_path = true;
+}
+
+static void unsubscribe(struct build *b, char **words, int count)
+{
+	b->unsubscribe = text_copy(text_of(count > 1 ? words[1] : ""));
+	b->customer.list_unsubscribe = text_of(b->unsubscribe);
+}
+
+static void signatures(struct build *b, char **words, int count)
+{
+	static const char *const counts[] = {"2", "1", "0", NULL}; /* enum directory_signatures */
+	if (count > 1)
+		b->domain.signatures = (enum directory_signatures)index_of(counts, words[1]);
 }
 
 static void disabled(struct build *b, char **words, int count)
@@ -208,9 +230,20 @@ static const struct {
 	const char *word;
 	void (*take)(struct build *b, char **words, int count);
 } lines[] = {
-	{"customer", customer},   {"login", login},       {"domain", domain},   {"relay", relay},
-	{"suspended", suspended}, {"disabled", disabled}, {"expires", expires}, {"allow", allow},
-	{"deny", deny},           {"limit", limit},       {"key", key},
+	{"customer", customer},
+	{"login", login},
+	{"domain", domain},
+	{"relay", relay},
+	{"suspended", suspended},
+	{"disabled", disabled},
+	{"expires", expires},
+	{"allow", allow},
+	{"return-path", return_path},
+	{"unsubscribe", unsubscribe},
+	{"signatures", signatures},
+	{"deny", deny},
+	{"limit", limit},
+	{"key", key},
 };
 
 static void take_line(struct build *b, char *line)

@@ -123,7 +123,7 @@ class Milter:
 
     @staticmethod
     def parse_change(letter, data):
-        if letter == "q":
+        if letter in "qe":
             return letter, 0, "", data.rstrip(b"\0").decode()
         index = 0
         if letter in "im":

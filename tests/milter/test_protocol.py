@@ -1,15 +1,19 @@
 """The milter process over its socket: what Postfix would see. Signatures are verified by dkimpy."""
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import signal
 import socket
 import stat
+import string
 
 import dkim
 import pytest
 
-from conftest import DIRECTORY, GOLDEN, RSA, golden_records, public
+from conftest import DIRECTORY, ED, GOLDEN, RSA, Daemon, golden_records, public
 from protocol import ALL_ACTIONS, ALL_STEPS, NO_REPLY, NO_STEP, Milter
 
 
@@ -228,6 +232,165 @@ def test_everything_on(make_daemon):
     assert all("feedback-id:cfbl-address" in top.replace(" ", "") for top in tops)
     daemon.wait_for_log("relay=both.test")
     milter.close()
+
+
+MAILERS = DIRECTORY + f"""
+customer mailer
+return-path
+unsubscribe https://u.example/{{token}}?t={{token}}
+login mail mailer
+allow *@owned
+domain mailer.test mailer
+key rsa rsa-sha256 active {RSA} {public("rsa")}
+key ed ed25519-sha256 active {ED} {public("ed")}
+signatures 1
+domain bare.test mailer
+key rsa rsa-sha256 active {RSA} {public("rsa")}
+signatures 0
+domain edonly.test mailer
+key ed ed25519-sha256 active {ED} {public("ed")}
+signatures 1
+customer fixed
+unsubscribe https://u.example/all
+login fixed fixed
+allow *@owned
+domain fixed.test fixed
+key rsa rsa-sha256 active {RSA} {public("rsa")}
+"""
+
+
+@pytest.fixture(scope="module")
+def mailer(request):
+    daemon = Daemon(request.config.getoption("--build-dir"))
+    key = daemon.folder / "return-path.key"
+    key.write_text("# the present one, the former one\n" + "11" * 32 + "\n" + "22" * 32 + "\n")
+    key.chmod(0o600)
+    daemon.write_conf(f"return_path_host = return.test\nreturn_path_key = {key}\nunauthenticated_login = fixed")
+    daemon.write_directory(MAILERS)
+    daemon.start_redis()
+    daemon.start()
+    yield daemon
+    daemon.clean()
+
+
+@pytest.fixture
+def mailing(mailer):
+    milter = mailer.connect()
+    yield milter
+    milter.close()
+
+
+def new_sender(answer):
+    return [value for kind, _, _, value in answer.changes if kind == "e"]
+
+
+def token(customer, node, queue_id, key=b"\x11" * 32):
+    """By the words of common/return_path.h, not by its code."""
+    letters = string.digits + string.ascii_uppercase + string.ascii_lowercase
+    bits = "".join(f"{letters.index(c) + 1:06b}" for c in queue_id)
+    packed = int(bits.ljust((len(bits) + 7) // 8 * 8, "0"), 2).to_bytes((len(bits) + 7) // 8, "big")
+    said = b"\1" + hashlib.sha256(customer).digest()[:6] + hashlib.sha256(node).digest()[:3] + packed
+    whole = said + hmac.new(key, said, "sha256").digest()[:10]
+    return base64.b32encode(whole).decode().rstrip("=").lower()
+
+
+def test_the_return_path_is_made(mailer, mailing):
+    headers = header("a@mailer.test", ("List-Unsubscribe", "<mailto:own@mailer.test>"))
+    answer = mailing.message(headers, login="mail", sender="app@mailer.test", queue_id="4bX3yZ1abczz9vQ")
+    [sender] = new_sender(answer)
+    assert sender == f"<b+{token(b'mailer', b'mx1', '4bX3yZ1abczz9vQ')}@return.test>"
+    assert len(sender.strip("<>").split("@")[0]) <= 64
+    verify(answer, headers)
+    assert [name for kind, _, name, _ in answer.changes if kind == "h"] == []
+    [entry] = spooled(mailer, "4bX3yZ1abczz9vQ")
+    assert (entry["type"], entry["sender"]) == ("message.annotated", "app@mailer.test")
+    mailer.wait_for_log("4bX3yZ1abczz9vQ: customer=mailer, login=mail, from=a@mailer.test, domain=mailer.test, selector=rsa, "
+                        "sender=app@mailer.test, action=signed")
+
+
+def test_the_null_sender_stays(mailing):
+    assert new_sender(mailing.message(header("a@mailer.test"), login="mail", sender="")) == []
+    assert new_sender(mailing.message(header("a@mailer.test"), login="mail", queue_id="4F-x")) == []
+
+
+def test_other_customers_senders_stay(mailing):
+    assert new_sender(mailing.message(header())) == []
+
+
+def test_without_a_key_no_return_path_is_made(own_daemon):
+    own_daemon.write_directory(MAILERS)
+    milter = own_daemon.connect()
+    assert not milter.actions & 0x40
+    answer = milter.message(header("a@mailer.test"), login="mail")
+    assert new_sender(answer) == [] and [name for kind, _, name, _ in answer.changes if kind == "h"] == []
+    verify(answer, header("a@mailer.test"))
+    milter.close()
+
+
+def test_a_server_that_does_not_let_senders_change_is_refused(mailer):
+    assert mailer.connect().actions & 0x40
+    with pytest.raises((AssertionError, EOFError)):
+        mailer.connect(actions=ALL_ACTIONS & ~0x40)
+    mailer.wait_for_log("and change the sender; milter_protocol = 6")
+
+
+def test_a_return_path_needs_its_key(make_daemon):
+    daemon = make_daemon("return_path_host = return.test")
+    daemon.write_directory()
+    with pytest.raises(AssertionError, match="return_path_host needs return_path_key"):
+        daemon.start()
+    assert daemon.process.wait() == 78
+    daemon.process = None
+
+
+def unsubscribe_fields(answer):
+    return [(name, value) for kind, _, name, value in answer.changes if kind == "h" and name.startswith("List-")]
+
+
+def test_one_click_unsubscribing_names_the_one_recipient(mailing):
+    headers = header("a@mailer.test")
+    answer = mailing.message(headers, login="mail", queue_id="4F1C2A")
+    name = token(b"mailer", b"mx1", "4F1C2A")
+    assert unsubscribe_fields(answer) == [("List-Unsubscribe", f"\n\t<https://u.example/{name}?t={name}>"),
+                                          ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")]
+    verify(answer, headers)
+    assert "list-unsubscribe:list-unsubscribe-post" in answer.inserted("DKIM-Signature")[0].replace("\n\t", "")
+    answer = mailing.message(headers, login="mail", recipients=["b@example.net", "c@example.net"])
+    assert unsubscribe_fields(answer) == []
+    verify(answer, headers)
+
+
+@pytest.mark.parametrize("name", ["List-Unsubscribe", "list-unsubscribe-post"])
+def test_one_click_unsubscribing_never_overrides(mailing, name):
+    headers = header("a@mailer.test", (name, "<https://own.example/>"))
+    answer = mailing.message(headers, login="mail")
+    assert unsubscribe_fields(answer) == []
+    verify(answer, headers)
+
+
+def test_an_url_without_a_token_is_for_any_number_of_recipients(mailing):
+    headers = header("a@fixed.test")
+    answer = mailing.message(headers, login="fixed", recipients=["b@example.net", "c@example.net"])
+    assert unsubscribe_fields(answer)[0] == ("List-Unsubscribe", "\n\t<https://u.example/all>")
+    assert new_sender(answer) == []
+    verify(answer, headers)
+
+
+def test_the_number_of_signatures(mailing):
+    verify(mailing.message(header("a@mailer.test"), login="mail"), header("a@mailer.test"))
+    bare = mailing.message(header("a@bare.test"), login="mail")
+    assert bare.accepted and bare.inserted("DKIM-Signature") == []
+    only = mailing.message(header("a@edonly.test"), login="mail")
+    assert only.text.startswith("451 4.7.5") and "[no-key]" in only.text
+
+
+def test_mail_without_a_login_may_be_somebodys(mailer, mailing):
+    headers = header("a@fixed.test")
+    for _ in range(2):
+        verify(mailing.message(headers, login=None, sender="a@fixed.test"), headers)
+    assert "[from-foreign]" in mailing.message(header("a@example.com"), login=None, sender="a@example.com").text
+    bounce = mailing.message(header("MAILER-DAEMON@mx1.test"), login=None, sender="", queue_id="0FF")
+    assert bounce.accepted and not bounce.changes
 
 
 def test_limits_defer_and_name_the_limit(daemon, milter):

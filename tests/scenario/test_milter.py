@@ -207,3 +207,53 @@ def test_keys_rotate_under_load(stack, login):
         time.sleep(2)
     assert not [reply for load in loads for reply in load.refused]
     assert len(check_load(stack, loads, "rotate")) == 2
+
+
+@pytest.fixture(scope="module")
+def mailer(stack, login):
+    """A login of a customer whose mail leaves with return paths, one-click unsubscribing and one signature."""
+    key = stack.home / "return-path.key"
+    key.write_text("5a" * 32 + "\n")
+    key.chmod(0o600)
+    stack.node.write_conf({"milter": {"return_path_host": "return.test", "return_path_key": key}})
+    stack.node.restart("milter")
+    stack.node.waybill("customer", "add", "mailer", "--return-path", "on", "--list-unsubscribe", "https://u.example/{token}")
+    add_domain(stack, "mailer", "mailer.test")
+    mailer = add_login(stack, "mailer", "mailer-app")
+    wait_for("the login in the snapshot", lambda: submit(stack.node, mailer, "app@mailer.test", "first@dest.test", compose(
+        "app@mailer.test", "first@dest.test", "first")).accepted)
+    yield mailer
+    stack.node.write_conf({})
+    stack.node.restart("milter")
+
+
+def send_one(stack, mailer, name):
+    message_id = f"{name}@mailer.test"
+    assert submit(stack.node, mailer, "app@mailer.test", "b@dest.test",
+                  compose("app@mailer.test", "b@dest.test", "paid", message_id)).accepted
+    [found] = wait_for(f"<{message_id}> at the sink", lambda: stack.sink.find(message_id))
+    return found
+
+
+def test_return_path_and_one_click(stack, mailer):
+    found = send_one(stack, mailer, "returned")
+    local, host = found["mail_from"].split("@")
+    assert host == "return.test" and local.startswith("b+") and len(local) <= 64
+    assert found["message"]["List-Unsubscribe"].strip() == f"<https://u.example/{local[2:]}>"
+    assert found["message"]["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert [right for *_, right in dkim_check.verify(found["bytes"], stack.dns)] == [True]
+
+
+def test_settings_of_customer_and_domain_are_in_force_at_once(stack, mailer):
+    stack.node.waybill("domain", "set", "mailer.test", "--signatures", "0")
+    stack.node.waybill("customer", "set", "mailer", "--return-path", "off", "--list-unsubscribe", "")
+    numbers = iter(range(100))
+
+    def changed():
+        found = send_one(stack, mailer, f"changed-{next(numbers)}")
+        return found if found["mail_from"] == "app@mailer.test" and "DKIM-Signature" not in found["message"] else None
+
+    found = wait_for("mail as it is", changed)
+    assert "List-Unsubscribe" not in found["message"]
+    assert stack.node.waybill("customer", "set", "mailer", "--list-unsubscribe", "http://u.example/", ok=False).returncode == 65
+    assert stack.node.waybill("domain", "set", "mailer.test", "--signatures", "3", ok=False).returncode == 65

@@ -61,6 +61,8 @@ static void sample_customer(struct buffer *out)
 		.status_reason = T("invoice open"),
 		.status_until = 1800000000,
 		.header_from = DIRECTORY_FROM_ENFORCE,
+		.return_path = true,
+		.list_unsubscribe = T("https://u.example/{token}"),
 		.offsets = {buffer_view(&offsets)},
 		.max_recipients = 500,
 	};
@@ -80,6 +82,7 @@ static void sample_domain(struct buffer *out)
 		.name = T("example.com"),
 		.customer = T("acme"),
 		.profile = DIRECTORY_PROFILE_LIST_FRIENDLY,
+		.signatures = DIRECTORY_SIGN_ONE,
 		.keys = {buffer_view(&keys)},
 	};
 	directory_domain_encode(&domain, out);
@@ -164,6 +167,8 @@ static void the_others_come_back(void **state)
 	sample_customer(&bytes);
 	assert_null(directory_customer_decode(buffer_view(&bytes), &customer));
 	assert_int_equal(customer.status, DIRECTORY_SUSPENDED);
+	assert_true(customer.return_path);
+	assert_text(customer.list_unsubscribe, "https://u.example/{token}");
 	assert_text(customer.status_reason, "invoice open");
 	assert_int_equal(customer.status_until, 1800000000);
 	assert_int_equal(customer.header_from, DIRECTORY_FROM_ENFORCE);
@@ -180,6 +185,7 @@ static void the_others_come_back(void **state)
 	sample_domain(&bytes);
 	assert_null(directory_domain_decode(buffer_view(&bytes), &domain));
 	assert_int_equal(domain.profile, DIRECTORY_PROFILE_LIST_FRIENDLY);
+	assert_int_equal(domain.signatures, DIRECTORY_SIGN_ONE);
 	assert_true(directory_key_next(&domain.keys, &key));
 	assert_text(key.selector, "s2026q4");
 	assert_int_equal(key.state, DIRECTORY_KEY_ACTIVE);

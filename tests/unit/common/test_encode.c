@@ -59,6 +59,26 @@ static void base64_lenient(void **state)
 	assert_buffer(&out, "foob");
 }
 
+static void base32_decoded(void **state)
+{
+	static const char *const wrong[] = {"m", "mz", "mzx", "my======", "m1", "mzxw6y", "mzxw 6"};
+	struct buffer coded = {0}, out = {0};
+	(void)state;
+	for (size_t i = 0; i < PLAIN; i++) {
+		coded.len = out.len = 0;
+		encode_base32(text_of(plain[i]), &coded);
+		for (size_t k = 0; k < coded.len; k += 2)
+			if (coded.ptr[k] >= 'a')
+				coded.ptr[k] = (char)(coded.ptr[k] - 'a' + 'A');
+		assert_null(encode_base32_decode(buffer_view(&coded), &out));
+		assert_buffer(&out, plain[i]);
+	}
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+		assert_non_null(encode_base32_decode(text_of(wrong[i]), &out));
+	buffer_free(&coded);
+	buffer_free(&out);
+}
+
 static void base64_refused(void **state)
 {
 	static const struct text bad[] = {TEXT("Z"),    TEXT("Zm9vY"), TEXT("Zg="),       TEXT("Zg==="),
@@ -116,8 +136,13 @@ static void hex_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(base64),         cmocka_unit_test(base64_all_bytes), cmocka_unit_test(base64_lenient),
-		cmocka_unit_test(base64_refused), cmocka_unit_test(base32),           cmocka_unit_test(hex),
+		cmocka_unit_test(base64),
+		cmocka_unit_test(base64_all_bytes),
+		cmocka_unit_test(base64_lenient),
+		cmocka_unit_test(base64_refused),
+		cmocka_unit_test(base32),
+		cmocka_unit_test(base32_decoded),
+		cmocka_unit_test(hex),
 		cmocka_unit_test(hex_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
