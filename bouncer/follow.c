@@ -8,6 +8,7 @@
 #include "bouncer/follow.h"
 #include "bouncer/pipeline.h"
 #include "bouncer/refusals.h"
+#include "bouncer/spools.h"
 #include "bouncer/store.h"
 #include "bouncer/tail.h"
 
@@ -30,6 +31,7 @@ struct follow {
 	struct tail *tail;
 	struct tail *spool; /* policyd's; NULL: none */
 	struct refusals *refusals;
+	struct spools *spools; /* NULL: none */
 	int64_t log_time_us;
 	size_t lines;     /* read since the last commit */
 	int64_t since_ms; /* when the first of them was read */
@@ -79,11 +81,11 @@ static void on_unparsed(void *context, struct text line, const char *why)
 }
 
 /* Says once that Postgres is away, waits; true: stop. */
-static bool back_off(struct follow *f, int *wait_ms)
+static bool back_off(struct follow *f, int *wait_ms, const char *error)
 {
 	if (!f->away)
 		log_warning("postgres: %s; mail flows on, the log is read on from the same place when it answers",
-			    store_error(f->store));
+			    error);
 	f->away = true;
 	bool stop = f->settings->pause(-1, *wait_ms);
 	*wait_ms = *wait_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : *wait_ms * 2;
@@ -97,16 +99,35 @@ static void is_back(struct follow *f)
 	f->away = false;
 }
 
+/* What the spools say of messages must stand there before their events do. 0, or an exit status, or -1 to stop. */
+static int take_spools(struct follow *f)
+{
+	int wait_ms = BACKOFF_FIRST_MS;
+	enum pg_status status = PG_OK;
+	while (f->spools && (status = spools_take(f->spools)) == PG_RETRY)
+		if (back_off(f, &wait_ms, spools_error(f->spools)))
+			return -1;
+	if (status == PG_FAILED) {
+		log_error("postgres: %s", spools_error(f->spools));
+		return EX_TEMPFAIL;
+	}
+	is_back(f);
+	return 0;
+}
+
 /* Commits what was read: 0, or an exit status, or -1 to stop. */
 static int commit(struct follow *f)
 {
 	struct tail_position position;
 	int wait_ms = BACKOFF_FIRST_MS;
 	enum pg_status status;
+	int failed = take_spools(f);
+	if (failed)
+		return failed;
 	tail_position(f->tail, &position);
 	store_seal(f->store, pipeline_track(f->pipeline), &position, f->log_time_us, tail_behind(f->tail));
 	while ((status = store_commit(f->store)) == PG_RETRY)
-		if (back_off(f, &wait_ms))
+		if (back_off(f, &wait_ms, store_error(f->store)))
 			return -1;
 	if (status == PG_FAILED) {
 		log_error("postgres: %s", store_error(f->store));
@@ -188,6 +209,9 @@ static int round_of(struct follow *f)
 	}
 	report_trouble(f);
 	read_spool(f);
+	status = take_spools(f);
+	if (status)
+		return status;
 	keep_partitions(f);
 	bool stop = f->settings->pause(tail_fd(f->tail), f->lines ? (int)(LINGER_MS - waited_ms) : POLL_MS);
 	tail_drain(f->tail);
@@ -201,7 +225,7 @@ static bool start(struct follow *f)
 	bool found;
 	int wait_ms = BACKOFF_FIRST_MS;
 	while (store_load(f->store, pipeline_track(f->pipeline), &found, &position) != PG_OK)
-		if (back_off(f, &wait_ms))
+		if (back_off(f, &wait_ms, store_error(f->store)))
 			return false;
 	is_back(f);
 	f->tail = tail_open(f->settings->log, found ? &position : NULL);
@@ -234,6 +258,8 @@ int follow_run(const struct follow_settings *settings)
 	open_spool(&f);
 	buffer_format(&source, "%s %s", settings->node, settings->log);
 	f.store = store_new(settings->postgres, buffer_string(&source));
+	if (settings->spool)
+		f.spools = spools_new(settings->postgres, settings->node, settings->spool);
 	f.pipeline = pipeline_new(&(struct pipeline_sink){on_event, on_unparsed, &f}, pipeline_local_zone_s);
 	buffer_free(&source);
 	settings->ready();
@@ -245,6 +271,7 @@ int follow_run(const struct follow_settings *settings)
 	tail_close(&f.tail);
 	tail_close(&f.spool);
 	refusals_free(&f.refusals);
+	spools_free(&f.spools);
 	pipeline_free(&f.pipeline);
 	store_free(&f.store);
 	return status < 0 ? 0 : status;

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/encode.h"
 #include "common/memory.h"
 
 #include "bouncer/array.h"
 #include "bouncer/format.h"
+#include "bouncer/place.h"
 #include "bouncer/store.h"
 #include "bouncer/unparsed.h"
 
@@ -158,41 +158,6 @@ size_t store_bytes(const struct store *s)
 	return s->rows.len;
 }
 
-static const char load_position[] =
-	"SELECT batch, position->>'inode', position->>'offset', position->>'generation', "
-	"position->>'head_len', position->>'head', position->>'guard', position->>'changed_ns' "
-	"FROM waybill.log_positions WHERE source = $1";
-
-static uint64_t number_at(const struct pg_result *r, size_t column)
-{
-	uint64_t value = 0;
-	text_uint(pg_field(r, 0, column), INT64_MAX, &value);
-	return value;
-}
-
-/* The position of a row; false when it is not one (none was stored yet). */
-static bool read_position(const struct pg_result *r, struct tail_position *p)
-{
-	struct buffer head = {0}, guard = {0};
-	bool ok = pg_string(r, 0, 1) && !encode_hex_decode(pg_field(r, 0, 5), &head) && head.len == sizeof p->head &&
-		  !encode_hex_decode(pg_field(r, 0, 6), &guard) && guard.len <= sizeof p->guard;
-	if (ok) {
-		*p = (struct tail_position){.inode = number_at(r, 1),
-					    .offset = number_at(r, 2),
-					    .generation = number_at(r, 3),
-					    .changed_ns = number_at(r, 7),
-					    .head_len = (uint32_t)number_at(r, 4),
-					    .guard_len = (uint32_t)guard.len};
-		memcpy(p->head, head.ptr, head.len);
-		if (guard.len)
-			memcpy(p->guard, guard.ptr, guard.len);
-		ok = p->head_len <= TAIL_HEAD && p->guard_len <= p->offset;
-	}
-	buffer_free(&head);
-	buffer_free(&guard);
-	return ok;
-}
-
 static enum pg_status load_open(struct store *s, struct track *track)
 {
 	struct pg_result *r;
@@ -220,12 +185,12 @@ enum pg_status store_load(struct store *s, struct track *track, bool *found, str
 	struct pg_result *r;
 	const char *const params[] = {s->source};
 	*found = false;
-	enum pg_status status = pg_query(s->pg, load_position, params, 1, &r);
+	enum pg_status status = pg_query(s->pg, place_query, params, 1, &r);
 	if (status != PG_OK)
 		return status;
 	if (pg_rows(r)) {
 		s->batch = pg_int(r, 0, 0);
-		*found = read_position(r, position);
+		*found = place_read(r, position);
 	}
 	pg_result_free(&r);
 	return *found ? load_open(s, track) : PG_OK;
@@ -318,19 +283,6 @@ static void seal_unparsed(struct store *s)
 	brackets(s, PARAM_UNPARSED_TEMPLATE, PARAM_UNPARSED_LINES + 1, '}');
 }
 
-static void seal_position(struct store *s, const struct tail_position *p)
-{
-	struct buffer *out = &s->param[PARAM_POSITION];
-	buffer_format(out,
-		      "{\"inode\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"changed_ns\":%" PRIu64
-		      ",\"head_len\":%u,\"head\":\"",
-		      p->inode, p->offset, p->generation, p->changed_ns, (unsigned)p->head_len);
-	encode_hex(text_at(p->head, sizeof p->head), out);
-	buffer_text(out, TEXT("\",\"guard\":\""));
-	encode_hex(text_at(p->guard, p->guard_len), out);
-	buffer_text(out, TEXT("\"}"));
-}
-
 void store_seal(struct store *s, struct track *track, const struct tail_position *position, int64_t log_time_us,
 		uint64_t behind)
 {
@@ -338,7 +290,7 @@ void store_seal(struct store *s, struct track *track, const struct tail_position
 		s->param[i].len = 0;
 	buffer_text(&s->param[PARAM_SOURCE], text_of(s->source));
 	buffer_format(&s->param[PARAM_BATCH], "%" PRId64, s->batch + 1);
-	seal_position(s, position);
+	place_print(position, &s->param[PARAM_POSITION]);
 	char time[40];
 	event_time(log_time_us, time);
 	if (log_time_us)

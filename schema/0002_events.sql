@@ -217,15 +217,17 @@ BEGIN
 			 enhanced_code, remote_enhanced_code, stage, response, remote_mx, remote_ip, remote_port, remote_tls,
 			 provider, delay_total, delay_queue, delay_active, delay_connect, delay_transmit, bounce_class,
 			 bounce_category, bounce_scope, bounce_async, bounce_rule, reason, truncated, source_kind, partial,
-			 detail)
+			 detail, tag, metadata)
 		SELECT f.customer, n.last - c.events + f.place,
 			f.event_id, f.type, f.occurred_at, f.host, f.instance, f.queue_id, f.message_id, f.sender,
 			f.recipient, f.orig_recipient, f.recipient_domain, f.sasl_username, f.client_ip, f.size, f.attempt,
 			f.smtp_code, f.enhanced_code, f.remote_enhanced_code, f.stage, f.response, f.remote_mx, f.remote_ip,
 			f.remote_port, f.remote_tls, f.provider, f.delay_total, f.delay_queue, f.delay_active,
 			f.delay_connect, f.delay_transmit, f.bounce_class, f.bounce_category, f.bounce_scope, f.bounce_async,
-			f.bounce_rule, f.reason, f.truncated, f.source_kind, f.partial, f.detail
+			f.bounce_rule, f.reason, f.truncated, f.source_kind, f.partial, f.detail, a.tag, a.metadata
 		FROM fresh f JOIN numbered n USING (customer) JOIN counted c USING (customer)
+		LEFT JOIN waybill.annotations a ON a.customer = f.customer AND a.queue_id = f.queue_id
+			AND f.occurred_at BETWEEN a.said_at AND a.said_at + waybill.annotation_life()
 		ON CONFLICT DO NOTHING
 		RETURNING *
 	), due AS (

@@ -121,6 +121,48 @@ def test_a_refusal_finds_its_customer(bench):
     assert wait_until(lambda: bench.one(rows) == ["- aaaaaaaa, acme k2x4pqmn"]), bench.one(rows)
 
 
+def test_spools_are_sources(bench):
+    """What the milter knows of a message, in its events; policyd's warnings as events; each once, across kills and faults."""
+    spool = bench.home / "spool"
+    spool.mkdir()
+    bench.postgres.execute("INSERT INTO waybill.endpoints (customer, endpoint, url, sealed_secret, events) VALUES "
+                           "('acme', 'ep_aaaaaaaaaaaaaaaa', 'https://x.example/', 'x', '{limit.warning}')")
+
+    def say(name, **record):
+        with open(spool / name, "a", encoding="ascii") as file:
+            file.write(json.dumps(record, separators=(",", ":")) + "\n")
+
+    lines = bench.log.message("deferred", "connect to mx.ex.net[203.0.113.9]:25: Connection refused", "4.4.1")[:-1]
+    queue_id = lines[0].split()[3].rstrip(":")
+    head = {"time": "2026-11-20T10:00:00Z", "host": "elsewhere", "customer": "acme", "login": "acme-app"}
+    said = {**head, "queue_id": queue_id, "tag": "invoice", "metadata": {"order": "7"}}
+    say("milter.jsonl", type="message.annotated", **said)
+    say("milter.jsonl", type="message.annotated", **{**said, "customer": "other", "tag": "theirs"})
+    say("policyd.jsonl", type="limit.warning", **head, queue_id="", threshold=80, limits=[])
+    say("policyd.jsonl", type="limit.warning", **{**head, "customer": "gone"}, queue_id="", threshold=80, limits=[])
+    say("policyd.jsonl", type="limit.warning", **{**head, "time": "never"}, queue_id="", threshold=95, limits=[])
+    bench.bouncer()
+    bench.log.write(lines)
+    tags = "SELECT string_agg(type || ' ' || coalesce(tag, '-') || ' ' || coalesce(metadata ->> 'order', '-'), ', ' ORDER BY seq) " \
+           "FROM support.events WHERE queue_id = '%s'" % queue_id
+    both = "message.accepted invoice 7, message.deferred invoice 7"
+    assert wait_until(lambda: bench.one(tags) == [both]), bench.one(tags)
+    warnings = "SELECT string_agg(customer || ' ' || (detail ->> 'threshold') || ' ' || sasl_username, ', ') " \
+               "FROM support.events WHERE type = 'limit.warning'"
+    assert wait_until(lambda: bench.one(warnings) == ["acme 80 acme-app"]), bench.one(warnings)
+    assert bench.one("SELECT count(*) FROM waybill.deliveries") == [1]
+    assert bench.one("SELECT count(*) FROM support.dead_letters WHERE source ~ 'policyd'") == [1]
+
+    bench.end(signal.SIGKILL)
+    bench.log.write([lines[-1].replace("status=deferred", "status=sent").replace("10:00:00", "10:05:00")])
+    say("policyd.jsonl", type="limit.warning", **head, queue_id="", threshold=100, limits=[])
+    bench.postgres.execute("DELETE FROM waybill.log_positions WHERE source ~ 'policyd'")  # the whole spool again
+    bench.bouncer()
+    assert wait_until(lambda: bench.one(tags) == [both + ", message.delivered invoice 7"]), bench.one(tags)
+    assert wait_until(lambda: bench.one(warnings) == ["acme 80 acme-app, acme 100 acme-app"]), bench.one(warnings)
+    assert bench.one("SELECT count(*), max(seq) FROM waybill.events WHERE customer = 'acme'") == [5, 5]
+
+
 def test_replay_tells_the_same(bench):
     """Without a database: the same ids, from plain and from compressed logs."""
     bench.log.write(bench.log.interleaved(10))
