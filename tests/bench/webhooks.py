@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """webhookd at work: POSTs a second from a full outbox beside bare libcurl and wrk on the same nginx, leases and records in a
-real PostgreSQL included, and beside those leases and records alone; what a POST costs webhookd and Postgres; commit to POST when idle; memory at 10,000 endpoints."""
+real PostgreSQL included, and beside those leases and records alone; what a POST costs webhookd and Postgres; commit to POST
+when idle; log line to POST with waybill-bouncer, idle and at 1,000 messages a second; memory at 10,000 endpoints."""
 
 import base64
+import datetime
 import pathlib
 import secrets
 import subprocess
@@ -157,6 +159,56 @@ class Bench:
         process.stop()
         return sorted(taken)
 
+    def log_to_post_ms(self, messages, a_second):
+        """Log line written to POST answered, waybill-bouncer included: messages one by one at an even pace. The receiver is
+        nginx; the line's own time is when it was written, and attempts are recorded to the microsecond."""
+        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.attempts, waybill.events")
+        self.endpoints(1)
+        self.relay.sql("UPDATE waybill.endpoints SET events = '{message.delivered}'")
+        self.relay.sql("INSERT INTO waybill.logins (login, customer, password_hash) VALUES ('acme-app', 'acme', 'x')"
+                       " ON CONFLICT DO NOTHING")
+        maillog, conf = self.home / f"maillog-{a_second}", self.home / "bouncer.conf"
+        maillog.touch()
+        conf.write_text(f"[common]\nnode = mx1\nspool = {self.home}/spool\n[bouncer]\nlog = {maillog}\n"
+                        f"postgres = {self.relay.postgres.conninfo('waybill_bouncer')}\n")
+        poster = self.start()
+        bouncer = bench.Process([self.relay.bin / "waybill-bouncer", "-c", conf], self.home / "log" / "bouncer.log")
+        time.sleep(1)
+        start = time.monotonic()
+        with open(maillog, "ab", buffering=0) as log:
+            for n in range(messages):
+                left = start + n / a_second - time.monotonic()
+                if left > 0:
+                    time.sleep(left)
+                log.write(self.delivered_lines(a_second * 1000000 + n))
+        end = time.monotonic() + 120
+        while self.relay.sql("SELECT count(*) AS n FROM waybill.attempts")[0]["n"] < messages:
+            if time.monotonic() > end:
+                raise RuntimeError((self.home / "log" / "bouncer.log").read_text()[-2000:])
+            time.sleep(0.2)
+        for process in bouncer, poster:
+            process.stop()
+        return [row["ms"] for row in self.relay.sql(
+            "SELECT (extract(epoch FROM a.started_at - e.occurred_at) * 1000 + a.duration_ms)::float AS ms"
+            " FROM waybill.attempts a JOIN waybill.events e USING (customer, event_id) ORDER BY 1")]
+
+    @staticmethod
+    def delivered_lines(number):
+        """What Postfix writes about one message, now, in one write."""
+        stamp = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds") + " mx1 postfix/"
+        queue_id = f"{0xA00000000000 + number:012X}"
+        lines = (f"smtpd[16]: {queue_id}: client=h[192.0.2.7], sasl_method=PLAIN, sasl_username=acme-app",
+                 f"cleanup[17]: {queue_id}: message-id=<{number}@acme.example>",
+                 f"qmgr[2]: {queue_id}: from=<a@acme.example>, size=100, nrcpt=1 (queue active)",
+                 f"smtp[9]: {queue_id}: to=<r{number}@ex.net>, relay=mx.ex.net[203.0.113.9]:25, delay=1, delays=0/0/0/1, "
+                 "dsn=2.0.0, status=sent (250 2.0.0 OK)",
+                 f"qmgr[2]: {queue_id}: removed")
+        return "".join(f"{stamp}{line}\n" for line in lines).encode()
+
+
+def at(ordered, share):
+    return ordered[int(len(ordered) * share)]
+
 
 def main():
     met = True
@@ -185,6 +237,14 @@ def main():
         met &= bench.row("commit to POST, idle, p50 ms", f"{taken[len(taken) // 2]:.1f}", "10", taken[len(taken) // 2], ("<=", 10))
         met &= bench.row("commit to POST, idle, p99 ms", f"{taken[int(len(taken) * 0.99)]:.1f}", "50", taken[int(len(taken) * 0.99)],
                          ("<=", 50))
+        taken = b.log_to_post_ms(bench.amount(200, 20), 10)
+        for share, goal in (0.5, 10), (0.99, 50):
+            met &= bench.row(f"log line to POST answered, idle, p{share * 100:.0f} ms", f"{at(taken, share):.1f}", f"{goal}",
+                             at(taken, share), ("<=", goal))
+        taken = b.log_to_post_ms(bench.amount(20000, 2000), 1000)
+        bench.note("log line to POST answered, 1,000/s, p50 ms", f"{at(taken, 0.5):.1f}", "")
+        met &= bench.row("log line to POST answered, 1,000/s, p99 ms", f"{at(taken, 0.99):.1f}", "2000", at(taken, 0.99),
+                         ("<=", 2000))
     return 0 if met else 1
 
 
