@@ -51,8 +51,14 @@ enum counters_answer {
 	COUNTERS_ANSWER_MAX
 };
 
+/* What becomes of a limit while Redis is away: counted on this host, mail under it deferred, or not counted. */
+enum counters_unavailable { COUNTERS_FALL_LOCAL, COUNTERS_FALL_DEFER, COUNTERS_FALL_ACCEPT, COUNTERS_FALL_MAX };
+
 struct counters_result {
 	enum counters_answer answer;
+	/* UNAVAILABLE: DEFER when that is the rule for one of the limits, ACCEPT when it is for all of them, LOCAL when this
+	 * host should have counted and could not. */
+	enum counters_unavailable rule;
 	size_t binding; /* REFUSED: index of the limit that waits longest */
 	size_t count;   /* usage entries: the request's count, 0 unless CHARGED or REFUSED */
 	struct limit_usage usage[COUNTERS_MAX_ITEMS]; /* before this charge */
@@ -71,6 +77,7 @@ struct counters_options {
 	const char *local_path;
 	bool only_local;
 	int nodes;
+	enum counters_unavailable unavailable[LIMIT_SCOPE_MAX]; /* while Redis is away, by the limit's scope */
 };
 
 #endif

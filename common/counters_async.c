@@ -16,8 +16,8 @@
 #include <hiredis/hiredis.h>
 
 #include "common/breaker.h"
-#include "common/counters_local.h"
 #include "common/counters_script.h"
+#include "common/counters_stand_in.h"
 #include "common/log.h"
 #include "common/memory.h"
 
@@ -43,6 +43,7 @@ struct counters_async {
 	int64_t timeout_us;
 	struct counters_local *local; /* NULL: none */
 	bool only_local;
+	enum counters_unavailable rules[LIMIT_SCOPE_MAX]; /* while Redis is away */
 	struct breaker breaker;
 	redisAsyncContext *redis;         /* NULL between connections */
 	struct event *timer;              /* the oldest question's deadline */
@@ -117,12 +118,22 @@ static void question_end(struct question *q, const struct counters_result *resul
 	done(context, result);
 }
 
-/* Redis does not answer: the local store does, if there is one. */
+/* The local store answers: in full where it is all there is, by the scopes' rules while Redis is away. */
+static void answer_for_redis(struct counters_async *counters, const struct counters_request *request,
+			     struct counters_result *result)
+{
+	if (counters->only_local && counters->local)
+		counters_local_charge(counters->local, request, result);
+	else
+		counters_stand_in(counters->local, counters->rules, request, result);
+}
+
+/* Redis does not answer: this host does. */
 static void question_fail(struct question *q)
 {
 	struct counters_result result = {.answer = COUNTERS_UNAVAILABLE};
-	if (q->counters->local && !q->counters->closing)
-		counters_local_charge(q->counters->local, q->request, &result);
+	if (!q->counters->closing)
+		answer_for_redis(q->counters, q->request, &result);
 	question_end(q, &result);
 }
 
@@ -297,10 +308,11 @@ static void answered(redisAsyncContext *redis, void *answer, void *context)
 		note_failure(counters);
 		if (breaker_is_open(&counters->breaker))
 			connect_later(counters);
+		question_fail(q);
 	} else {
 		note_answer(counters);
+		question_end(q, &result);
 	}
-	question_end(q, &result);
 }
 
 static char *copy_or_null(const char *string)
@@ -319,6 +331,7 @@ struct counters_async *counters_async_new(struct event_base *base, const struct 
 	counters->timeout_us = (int64_t)options->timeout_ms * 1000;
 	counters->local = counters_local_of(options);
 	counters->only_local = options->only_local;
+	memcpy(counters->rules, options->unavailable, sizeof counters->rules);
 	counters->timer = evtimer_new(base, timer_due, counters);
 	counters->retry = evtimer_new(base, retry_due, counters);
 	if (!counters->timer || !counters->retry)

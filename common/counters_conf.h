@@ -10,14 +10,22 @@
 struct counters_settings {
 	char *socket, *host, *password, *local;
 	int64_t port, timeout_ms, nodes;
-	int store, unavailable;
+	int store, unavailable, unavailable_of[LIMIT_SCOPE_MAX];
 };
 
-/* Where limits are counted, and what becomes of mail under a limit while Redis is away. */
+/* Where limits are counted. */
 enum counters_store { COUNTERS_IN_REDIS, COUNTERS_IN_LOCAL, COUNTERS_STORE_MAX };
-enum counters_unavailable { COUNTERS_FALL_LOCAL, COUNTERS_FALL_DEFER, COUNTERS_FALL_ACCEPT, COUNTERS_FALL_MAX };
 static const char *const counters_store_names[] = {"redis", "local", NULL};
 static const char *const counters_unavailable_names[] = {"local", "defer", "accept", NULL};
+/* Of one scope: COUNTERS_FALL_MAX stands for what unavailable says. */
+static const char *const counters_fall_names[] = {"local", "defer", "accept", "as-others", NULL};
+
+#define COUNTERS_FALL_ROW(STRUCT, NAME, SCOPE, TEXT_OF_IT)                                                           \
+	{                                                                                                            \
+		"redis", "unavailable_" NAME, CONF_ENUM, offsetof(STRUCT, redis.unavailable_of[SCOPE]), "as-others", \
+			0, 0, counters_fall_names, false,                                                            \
+			"The same for limits of " TEXT_OF_IT " alone: local, defer, accept or as-others."            \
+	}
 
 /* clang-format off */
 #define COUNTERS_ROWS(STRUCT)                                                                                               \
@@ -37,6 +45,12 @@ static const char *const counters_unavailable_names[] = {"local", "defer", "acce
 	 false,                                                                                                             \
 	 "While Redis is away: count on this host (local), each limit at limit / nodes * 1.2, defer mail under a limit, "   \
 	 "or accept it uncounted."},                                                                                        \
+	COUNTERS_FALL_ROW(STRUCT, "login", LIMIT_LOGIN, "a login"),                                                         \
+	COUNTERS_FALL_ROW(STRUCT, "network", LIMIT_NETWORK, "a login's network"),                                           \
+	COUNTERS_FALL_ROW(STRUCT, "customer", LIMIT_CUSTOMER, "a customer"),                                                \
+	COUNTERS_FALL_ROW(STRUCT, "domain", LIMIT_DOMAIN, "a sending domain"),                                              \
+	COUNTERS_FALL_ROW(STRUCT, "destination", LIMIT_DESTINATION, "a destination"),                                       \
+	COUNTERS_FALL_ROW(STRUCT, "relay", LIMIT_RELAY, "the relay"),                                                       \
 	{"redis", "local", CONF_PATH, offsetof(STRUCT, redis.local), "/var/lib/waybill/counters.mdb", 0, 0, NULL, false,    \
 	 "The file that counts on this host; the daemons' account must be able to write it and its folder."},               \
 	{"redis", "nodes", CONF_INT, offsetof(STRUCT, redis.nodes), "1", 1, 1000, NULL, false,                              \
@@ -45,18 +59,24 @@ static const char *const counters_unavailable_names[] = {"local", "defer", "acce
 
 static inline struct counters_options counters_options_of(const struct counters_settings *settings)
 {
-	bool only_local = settings->store == COUNTERS_IN_LOCAL;
-	bool local = only_local || settings->unavailable == COUNTERS_FALL_LOCAL;
-	return (struct counters_options){
+	bool only_local = settings->store == COUNTERS_IN_LOCAL, local = only_local;
+	struct counters_options options = {
 		.socket = settings->socket,
 		.host = settings->host ? settings->host : "127.0.0.1",
 		.port = (int)settings->port,
 		.password = settings->password,
 		.timeout_ms = (int)settings->timeout_ms,
-		.local_path = local ? settings->local : NULL,
 		.only_local = only_local,
 		.nodes = (int)settings->nodes,
 	};
+	for (int i = 0; i < LIMIT_SCOPE_MAX; i++) {
+		int own = settings->unavailable_of[i];
+		int rule = own == COUNTERS_FALL_MAX ? settings->unavailable : own;
+		options.unavailable[i] = (enum counters_unavailable)rule;
+		local = local || rule == COUNTERS_FALL_LOCAL;
+	}
+	options.local_path = local ? settings->local : NULL;
+	return options;
 }
 
 #endif

@@ -13,8 +13,8 @@
 #include <hiredis/hiredis.h>
 
 #include "common/breaker.h"
-#include "common/counters_local.h"
 #include "common/counters_script.h"
+#include "common/counters_stand_in.h"
 #include "common/log.h"
 #include "common/memory.h"
 
@@ -27,7 +27,8 @@ struct counters {
 	int port, timeout_ms;
 	struct counters_local *local; /* NULL: none */
 	bool only_local;
-	pthread_mutex_t lock; /* guards what follows */
+	enum counters_unavailable rules[LIMIT_SCOPE_MAX]; /* while Redis is away */
+	pthread_mutex_t lock;                             /* guards what follows */
 	struct breaker breaker;
 	redisContext *idle[POOL_MAX];
 	size_t idle_count;
@@ -55,6 +56,7 @@ struct counters *counters_new(const struct counters_options *options)
 	counters->timeout_ms = options->timeout_ms;
 	counters->local = counters_local_of(options);
 	counters->only_local = options->only_local;
+	memcpy(counters->rules, options->unavailable, sizeof counters->rules);
 	pthread_mutex_init(&counters->lock, NULL);
 	return counters;
 }
@@ -281,8 +283,10 @@ void counters_charge(struct counters *counters, const struct counters_request *r
 	*result = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
 	if (!counters->only_local)
 		charge_redis(counters, request, result);
-	if (result->answer == COUNTERS_UNAVAILABLE && counters->local)
+	if (counters->only_local && counters->local)
 		counters_local_charge(counters->local, request, result);
+	else if (result->answer == COUNTERS_UNAVAILABLE)
+		counters_stand_in(counters->local, counters->rules, request, result);
 }
 
 static int refund_redis(struct counters *counters, struct text customer, struct text node, struct text queue_id)

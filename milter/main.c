@@ -219,7 +219,6 @@ static int run(void)
 	engine.complete = (struct complete_options){.missing = settings.add_missing,
 						    .feedback = text_of(settings.feedback_id),
 						    .cfbl = text_of(settings.cfbl_address)};
-	engine.defer_uncounted = settings.redis.unavailable == COUNTERS_FALL_DEFER;
 	take_settings();
 	engine.spool = settings.common.spool ? spool_open(settings.common.spool, "milter") : NULL;
 	start_sampler();

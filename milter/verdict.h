@@ -32,7 +32,6 @@ struct engine {
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */
 	_Atomic int unsafe;                   /* enum verdict_unsafe */
 	struct complete_options complete;
-	bool defer_uncounted; /* mail under a limit that cannot be counted waits; else it goes */
 	/* Whose mail it is that comes without a login: empty: nobody's, it is left as it is. */
 	struct text unauthenticated_login;
 	struct text return_path_host; /* of the envelope senders of customers with return_path; empty: none changes */

@@ -267,7 +267,8 @@ struct verdict decide_limits(const struct decide_plan *plan, const struct counte
 	case COUNTERS_REPEATED: return refuse(REPLY_REPEATED, TEXT(""));
 	case COUNTERS_REFUSED: break;
 	case COUNTERS_UNAVAILABLE:
-	case COUNTERS_ANSWER_MAX: return refuse(REPLY_COUNTERS_AWAY, TEXT(""));
+	case COUNTERS_ANSWER_MAX:
+		return refuse(result->rule == COUNTERS_FALL_ACCEPT ? REPLY_UNCOUNTED : REPLY_COUNTERS_AWAY, TEXT(""));
 	}
 	const struct counters_item *item = &plan->request.items[result->binding];
 	const struct limit_usage *usage = &result->usage[result->binding];

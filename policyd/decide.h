@@ -57,7 +57,7 @@ struct decide_plan {
 const char *decide_plan(const struct request *request, const struct decide_facts *facts, struct text node,
 			struct decide_plan *plan);
 
-/* The verdict over a plan that was asked; the answer is not UNAVAILABLE. */
+/* The verdict over a plan that was asked. */
 struct verdict decide_limits(const struct decide_plan *plan, const struct counters_result *result);
 
 /* The words of the reply. LIMIT_TEXT (DECIDE_LIMIT_TEXT bytes) holds the limit's. */

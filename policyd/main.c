@@ -151,7 +151,6 @@ static void start_server(struct directory *directory, struct counters_async *cou
 		.metrics = state.metrics,
 		.spool = spool,
 		.first_id = first_id(),
-		.accept_uncounted = conf.redis.unavailable == COUNTERS_FALL_ACCEPT,
 	});
 	state.server = server_new(state.base, &(struct server_options){
 						      .fd = state.fd,

@@ -180,8 +180,6 @@ static void counted(void *context, const struct counters_result *result)
 	struct service *service = ticket->service;
 	struct verdict verdict = decide_limits(&ticket->plan, result);
 	stats_note_charge(service->options.metrics, result->answer, service->options.now_us() - ticket->asked_us);
-	if (verdict.reason == REPLY_COUNTERS_AWAY && service->options.accept_uncounted)
-		verdict.reason = REPLY_UNCOUNTED;
 	struct question q = {&ticket->request, text_of(ticket->plan.customer), &ticket->plan, result};
 	warn(service, &q);
 	struct text action = conclude(service, &q, &verdict);

@@ -20,7 +20,6 @@ struct service_options {
 	uint64_t first_id;       /* of the refusals: unlike any other process' */
 	struct metrics *metrics; /* of stats.h; NULL: nothing is counted */
 	int64_t (*now_us)(void); /* of a monotonic clock: for durations */
-	bool accept_uncounted;   /* while nothing counts: else such mail is deferred */
 };
 
 /* What the service remembers of one connection of Postfix, on which all questions about a message come: how many

@@ -426,9 +426,10 @@ def test_without_redis_this_host_counts_alone(own_daemon, own_milter):
     assert own_daemon.log().count(" does not answer; it is asked again") == 1
 
 
-def test_without_redis_mail_under_a_limit_may_wait(make_daemon):
+@pytest.mark.parametrize("rule", ["unavailable = defer", "unavailable_customer = defer\nunavailable_relay = accept"])
+def test_without_redis_mail_under_a_limit_may_wait(make_daemon, rule):
     daemon = make_daemon()
-    daemon.write_conf(redis="unavailable = defer")
+    daemon.write_conf(redis=rule)
     daemon.write_directory()
     daemon.start()
     milter = daemon.connect()

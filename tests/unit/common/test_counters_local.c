@@ -18,7 +18,7 @@
 #include <event2/event.h>
 
 #include "common/counters_async.h"
-#include "common/counters_local.h"
+#include "common/counters_stand_in.h"
 #include "common/counters_sync.h"
 
 static char folder[64], path[96], absent[96];
@@ -204,6 +204,71 @@ static void a_file_that_cannot_be_made_is_unavailable(void **state)
 	counters_local_free(&local);
 }
 
+/* Limits of a login, 2/h, and of a network, 1/h, by what is told of each; the answers to three questions in turn. */
+static const struct {
+	enum counters_unavailable login, network;
+	enum counters_answer answers[3];
+	size_t binding; /* of the third, when it is refused */
+	enum counters_unavailable rule;
+} stand_ins[] = {
+	{COUNTERS_FALL_LOCAL, COUNTERS_FALL_LOCAL, {COUNTERS_CHARGED, COUNTERS_REFUSED, COUNTERS_REFUSED}, 1, 0},
+	{COUNTERS_FALL_LOCAL, COUNTERS_FALL_ACCEPT, {COUNTERS_CHARGED, COUNTERS_CHARGED, COUNTERS_REFUSED}, 0, 0},
+	{COUNTERS_FALL_ACCEPT, COUNTERS_FALL_LOCAL, {COUNTERS_CHARGED, COUNTERS_REFUSED, COUNTERS_REFUSED}, 1, 0},
+	{COUNTERS_FALL_LOCAL,
+	 COUNTERS_FALL_DEFER,
+	 {COUNTERS_UNAVAILABLE, COUNTERS_UNAVAILABLE, COUNTERS_UNAVAILABLE},
+	 0,
+	 COUNTERS_FALL_DEFER},
+	{COUNTERS_FALL_ACCEPT,
+	 COUNTERS_FALL_DEFER,
+	 {COUNTERS_UNAVAILABLE, COUNTERS_UNAVAILABLE, COUNTERS_UNAVAILABLE},
+	 0,
+	 COUNTERS_FALL_DEFER},
+	{COUNTERS_FALL_ACCEPT,
+	 COUNTERS_FALL_ACCEPT,
+	 {COUNTERS_UNAVAILABLE, COUNTERS_UNAVAILABLE, COUNTERS_UNAVAILABLE},
+	 0,
+	 COUNTERS_FALL_ACCEPT},
+};
+
+static void stands_in_by_the_rule_of_each_scope(void **state)
+{
+	(void)state;
+	struct counters_local *local = store();
+	for (size_t i = 0; i < sizeof stand_ins / sizeof *stand_ins; i++) {
+		enum counters_unavailable rules[LIMIT_SCOPE_MAX] = {COUNTERS_FALL_LOCAL};
+		char login[32], network[32], instance[32];
+		snprintf(login, sizeof login, "login-%zu", i);
+		snprintf(network, sizeof network, "network-%zu", i);
+		struct counters_request request = request_of(login, "2/h", 1);
+		request.items[1] = request_of(network, "1/h", 1).items[0];
+		request.items[1].limit.scope = LIMIT_NETWORK;
+		request.count = 2;
+		rules[LIMIT_LOGIN] = stand_ins[i].login;
+		rules[LIMIT_NETWORK] = stand_ins[i].network;
+		struct counters_result result;
+		for (int ask = 0; ask < 3; ask++) {
+			snprintf(instance, sizeof instance, "%zu.%d", i, ask);
+			request.instance = text_of(instance);
+			counters_stand_in(local, rules, &request, &result);
+			assert_int_equal(result.answer, stand_ins[i].answers[ask]);
+			assert_int_equal(result.count, result.answer == COUNTERS_UNAVAILABLE ? 0 : 2);
+		}
+		assert_int_equal(result.rule, stand_ins[i].rule);
+		if (result.answer == COUNTERS_REFUSED) {
+			assert_int_equal(result.binding, stand_ins[i].binding);
+			assert_false(result.usage[result.binding].allowed);
+		}
+	}
+	struct counters_request request = request_of("no-store", "1/h", 1);
+	static const enum counters_unavailable all_local[LIMIT_SCOPE_MAX];
+	struct counters_result result;
+	counters_stand_in(NULL, all_local, &request, &result);
+	assert_int_equal(result.answer, COUNTERS_UNAVAILABLE);
+	assert_int_equal(result.rule, COUNTERS_FALL_LOCAL);
+	counters_local_free(&local);
+}
+
 #define THREADS 6
 #define EACH    300
 
@@ -305,6 +370,7 @@ int main(void)
 		cmocka_unit_test(what_is_over_is_removed),
 		cmocka_unit_test(a_damaged_file_is_begun_anew),
 		cmocka_unit_test(a_file_that_cannot_be_made_is_unavailable),
+		cmocka_unit_test(stands_in_by_the_rule_of_each_scope),
 		cmocka_unit_test(threads_share_it_and_the_sum_is_exact),
 		cmocka_unit_test(both_clients_fall_back_on_it),
 	};

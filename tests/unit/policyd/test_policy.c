@@ -56,7 +56,6 @@ static void ask(struct play *play)
 		.node = "mx1",
 		.now_s = world_now_s,
 		.now_us = world_now_s,
-		.accept_uncounted = world_accepts_uncounted(play->world),
 	});
 	service_ask(service, &play->session, &request, take_answer, &play->answer);
 	service_free(&service);

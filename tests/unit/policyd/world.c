@@ -34,7 +34,7 @@ struct world {
 	char folder[64], path[96];
 	struct directory_writer *writer;
 	struct directory *directory;
-	bool changed, trouble, uncounted;
+	bool changed, trouble;
 	struct customer customers[MANY];
 	struct login logins[MANY];
 	size_t customer_count, login_count;
@@ -43,7 +43,7 @@ struct world {
 
 /* Stands in for common/counters_async.c: the same arithmetic, without Redis. */
 struct counters_async {
-	bool away;
+	bool away, uncounted;
 	size_t count;
 	struct {
 		char key[COUNTERS_KEY_MAX + 1];
@@ -107,7 +107,8 @@ void counters_async_charge(struct counters_async *counters, const struct counter
 			   void *context)
 {
 	struct counters_expected expected;
-	struct counters_result result = {.answer = COUNTERS_UNAVAILABLE};
+	struct counters_result result = {.answer = COUNTERS_UNAVAILABLE,
+					 .rule = counters->uncounted ? COUNTERS_FALL_ACCEPT : COUNTERS_FALL_DEFER};
 	int64_t fill[COUNTERS_MAX_ITEMS];
 	char name[256];
 	snprintf(name, sizeof name, "%.*s %.*s", TEXT_ARG(request->queue_id), TEXT_ARG(request->instance));
@@ -403,7 +404,7 @@ static const char *take_setting(struct world *w, char **words, int count)
 	else if (strcmp(words[0], "directory") == 0)
 		w->trouble = strcmp(words[1], "away") == 0;
 	else if (strcmp(words[0], "uncounted") == 0)
-		w->uncounted = strcmp(words[1], "accept") == 0;
+		w->counters->uncounted = strcmp(words[1], "accept") == 0;
 	return NULL;
 }
 
@@ -448,9 +449,4 @@ struct directory *world_directory(struct world *w)
 struct counters_async *world_counters(struct world *w)
 {
 	return w->counters;
-}
-
-bool world_accepts_uncounted(const struct world *w)
-{
-	return w->uncounted;
 }

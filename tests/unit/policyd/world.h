@@ -19,7 +19,6 @@ const char *world_line(struct world *world, const char *line);
 struct directory *world_directory(struct world *world);
 struct counters_async *world_counters(struct world *world);
 int64_t world_now_s(void);
-bool world_accepts_uncounted(const struct world *world);
 /* The last line that was logged. */
 const char *world_log(void);
 
