@@ -27,39 +27,41 @@ static size_t utf8_length(struct text t)
 	return len;
 }
 
-static bool is_utf8(struct text t)
+static bool is_utf8(struct text t, size_t *at)
 {
-	while (t.len) {
-		size_t len = utf8_length(t);
+	for (*at = 0; *at < t.len;) {
+		size_t len = utf8_length(text_from(t, *at));
 		if (!len)
 			return false;
-		t = text_from(t, len);
+		*at += len;
 	}
 	return true;
 }
 
-static const char *check_dot_string(struct text local)
+static const char *check_dot_string(struct text local, size_t *at)
 {
 	bool after_dot = true;
-	for (size_t i = 0; i < local.len; i++) {
-		if (local.ptr[i] == '.' && after_dot)
+	for (*at = 0; *at < local.len; ++*at) {
+		char c = local.ptr[*at];
+		if (c == '.' && after_dot)
 			return "a dot in the wrong place of the local part";
-		if (local.ptr[i] != '.' && !is_atext((unsigned char)local.ptr[i]))
+		if (c != '.' && !is_atext((unsigned char)c))
 			return "a character that the local part may only hold in quotes";
-		after_dot = local.ptr[i] == '.';
+		after_dot = c == '.';
 	}
+	--*at;
 	return after_dot ? "a dot at the end of the local part" : NULL;
 }
 
 /* LOCAL begins with a quote; qtextSMTP and quoted-pairSMTP of RFC 5321 section 4.1.2. */
-static const char *check_quoted(struct text local)
+static const char *check_quoted(struct text local, size_t *at)
 {
-	for (size_t i = 1; i < local.len; i++) {
-		unsigned char c = (unsigned char)local.ptr[i];
+	for (*at = 1; *at < local.len; ++*at) {
+		unsigned char c = (unsigned char)local.ptr[*at];
 		if (c == '"')
-			return i + 1 == local.len ? NULL : "something behind the closing quote of the local part";
+			return ++*at == local.len ? NULL : "something behind the closing quote of the local part";
 		if (c == '\\')
-			c = ++i < local.len ? (unsigned char)local.ptr[i] : 0;
+			c = ++*at < local.len ? (unsigned char)local.ptr[*at] : 0;
 		if (c < 0x20 || c == 0x7f)
 			return "a control character in the quoted local part";
 	}
@@ -145,28 +147,44 @@ static size_t find_at(struct text in)
 	return at;
 }
 
-const char *addr_parse(struct text in, struct addr *out)
+static const char *check_local(struct text local, size_t *at)
 {
-	size_t at = find_at(in), wrong;
-	const char *why;
-
-	if (at == SIZE_MAX)
-		return "there is no @";
-	struct addr parts = {text_head(in, at), text_from(in, at + 1)};
-	if (!parts.local.len)
+	*at = 0;
+	if (!local.len)
 		return "the local part is empty";
-	if (parts.local.len > ADDR_MAX_LOCAL)
+	if (local.len > ADDR_MAX_LOCAL) {
+		*at = ADDR_MAX_LOCAL;
 		return "the local part is longer than 64 characters";
-	if (!is_utf8(in))
+	}
+	return local.ptr[0] == '"' ? check_quoted(local, at) : check_dot_string(local, at);
+}
+
+const char *addr_parse_at(struct text in, struct addr *out, size_t *at)
+{
+	size_t middle = find_at(in), inside = 0;
+	*at = in.len;
+	if (middle == SIZE_MAX)
+		return "there is no @";
+	if (!is_utf8(in, at))
 		return "not valid UTF-8";
-	why = parts.local.ptr[0] == '"' ? check_quoted(parts.local) : check_dot_string(parts.local);
-	if (!why && parts.domain.len && parts.domain.ptr[0] == '[')
+	struct addr parts = {text_head(in, middle), text_from(in, middle + 1)};
+	const char *why = check_local(parts.local, at);
+	if (why)
+		return why;
+	if (parts.domain.len && parts.domain.ptr[0] == '[')
 		why = "an address literal in place of a domain";
-	if (!why)
-		why = check_domain(parts.domain, true, &wrong);
+	else
+		why = check_domain(parts.domain, true, &inside);
+	*at = middle + 1 + inside;
 	if (!why)
 		*out = parts;
 	return why;
+}
+
+const char *addr_parse(struct text in, struct addr *out)
+{
+	size_t at;
+	return addr_parse_at(in, out, &at);
 }
 
 size_t addr_key(struct addr a, char *out, size_t size)

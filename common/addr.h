@@ -19,6 +19,8 @@ struct addr {
  * divides. UTF-8 beyond ASCII is accepted in both parts. NULL and *OUT, views into IN; or why not. An address literal
  * (user@[192.0.2.1]) is refused: nobody owns one. */
 const char *addr_parse(struct text in, struct addr *out);
+/* The same; when refused, *AT is the offset of the first wrong byte. */
+const char *addr_parse_at(struct text in, struct addr *out, size_t *at);
 
 /* Is T a host name by letter-digit-hyphen rules, with at least two labels, A-labels (xn--) included (RFC 1035 section
  * 2.3.1, RFC 5890)? NULL, or what is wrong; *AT is the offset of the first wrong byte. */

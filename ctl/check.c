@@ -7,10 +7,13 @@
 #include "ctl/check.h"
 #include "ctl/output.h"
 
-/* AT is the offset of the first wrong byte; people count from 1. */
+/* AT is the offset of the first wrong byte; people count characters (RFC 3629), from 1. */
 static int wrong_at(const char *what, const char *word, size_t at, const char *why)
 {
-	return complain(EX_DATAERR, NULL, "%s \"%s\", character %zu: %s", what, word, at + 1, why);
+	size_t character = 1;
+	for (size_t i = 0; i < at; i++)
+		character += ((unsigned char)word[i] & 0xc0) != 0x80;
+	return complain(EX_DATAERR, NULL, "%s \"%s\", character %zu: %s", what, word, character, why);
 }
 
 static bool is_lower_alnum(char c)
@@ -46,12 +49,23 @@ int check_login(const char *word, char out[CHECK_LOGIN_SIZE])
 	return 0;
 }
 
+/* Where the first label begins that IDNA refuses; all of them are fine alone: the end. */
+static size_t refused_label(struct text domain)
+{
+	char out[ADDR_MAX_DOMAIN + 1];
+	struct text rest = domain, label;
+	while (text_take(&rest, '.', &label))
+		if (idn_to_ascii(label, out, sizeof(out)))
+			return (size_t)(label.ptr - domain.ptr);
+	return domain.len;
+}
+
 int check_domain(const char *word, char out[ADDR_MAX_DOMAIN + 1])
 {
 	size_t at = 0;
 	const char *why = idn_to_ascii(text_of(word), out, ADDR_MAX_DOMAIN + 1);
 	if (why)
-		return complain(EX_DATAERR, NULL, "domain \"%s\": %s", word, why);
+		return wrong_at("domain", word, refused_label(text_of(word)), why);
 	why = addr_domain_check(text_of(out), &at);
 	return why ? wrong_at("domain", out, at, why) : 0;
 }
@@ -63,23 +77,32 @@ const char *domain_canonical(struct text domain, char out[ADDR_MAX_DOMAIN + 1])
 	return why ? why : addr_domain_check(text_of(out), &at);
 }
 
-const char *address_canonical(struct text word, char out[ADDR_MAX + 1])
+static const char *address_canonical_at(struct text word, char out[ADDR_MAX + 1], size_t *at)
 {
 	struct addr address;
 	char domain[ADDR_MAX_DOMAIN + 1];
-	const char *why = addr_parse(word, &address);
-	if (!why)
-		why = domain_canonical(address.domain, domain);
+	const char *why = addr_parse_at(word, &address, at);
+	if (why)
+		return why;
+	*at = (size_t)(address.domain.ptr - word.ptr);
+	why = domain_canonical(address.domain, domain);
 	if (why)
 		return why;
 	address.domain = text_of(domain);
 	return addr_key(address, out, ADDR_MAX + 1) ? NULL : "longer than RFC 5321 allows";
 }
 
+const char *address_canonical(struct text word, char out[ADDR_MAX + 1])
+{
+	size_t at;
+	return address_canonical_at(word, out, &at);
+}
+
 int check_address(const char *word, char out[ADDR_MAX + 1])
 {
-	const char *why = address_canonical(text_of(word), out);
-	return why ? complain(EX_DATAERR, NULL, "address \"%s\": %s", word, why) : 0;
+	size_t at;
+	const char *why = address_canonical_at(text_of(word), out, &at);
+	return why ? wrong_at("address", word, at, why) : 0;
 }
 
 int check_networks(const char *word, struct buffer *out)
