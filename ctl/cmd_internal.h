@@ -15,7 +15,7 @@ int customer_require(struct ctl *ctl, const char *customer);
 int customer_missing(const char *customer);
 /* Is there such a domain? 0, or the exit status. */
 int domain_require(struct ctl *ctl, const char *domain);
-/* Prints the DNS records of a domain's keys. */
+/* Prints the DNS records of a domain: those of its keys, and those recommended. */
 int domain_print_records(struct ctl *ctl, const char *domain);
 int domain_missing(const char *domain);
 /* The bounce rules of PATH; NULL: those of the configuration. NULL after saying what is wrong with them. */

@@ -19,7 +19,7 @@ static const char *describe(const char *format, const char *what)
 	return describe_text(format, text_of(what));
 }
 
-static bool noun_exists(const char *noun)
+bool command_noun_exists(const char *noun)
 {
 	for (size_t i = 0; i < command_count; i++)
 		if (!strcmp(commands[i].noun, noun))
@@ -124,7 +124,7 @@ const char *command_parse(int argc, char **argv, struct ctl *ctl)
 	const char *why = NULL;
 	if (argc < 1)
 		return "a command is missing";
-	if (!noun_exists(argv[0]))
+	if (!command_noun_exists(argv[0]))
 		return describe("no such command: ", argv[0]);
 	ctl->command = argc > 1 ? find(argv[0], argv[1]) : NULL;
 	int words = ctl->command ? 2 : 1;

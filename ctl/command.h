@@ -49,13 +49,16 @@ struct ctl {
 /* Finds the command that the words name and takes its options and operands. NULL; or what is wrong, and with it
  * ctl->command when the words named one. The text lives until the next call. */
 const char *command_parse(int argc, char **argv, struct ctl *ctl);
+/* Does any command have this first word? */
+bool command_noun_exists(const char *noun);
 /* The I-th operand, or NULL. */
 const char *operand(const struct ctl *ctl, size_t i);
 /* The value of an option, or NULL when it was not given. The name must be one of the command's. */
 const char *option(const struct ctl *ctl, const char *name);
 bool option_given(const struct ctl *ctl, const char *name);
 
-/* What a person reads: all commands, those of one noun, or one in full. */
+/* What a person reads, in lines of at most 100 characters: all commands, those of one noun with their options, or one in
+ * full. */
 void help_all(FILE *out);
 void help_noun(FILE *out, const char *noun);
 void help_command(FILE *out, const struct command *command);

@@ -4,7 +4,46 @@
 
 #include "ctl/command.h"
 
-#define WIDTH 46 /* of the left column */
+#define LEFT  40 /* of the left column */
+#define RIGHT 56 /* of the right one: a line has at most 100 characters */
+
+static size_t characters(struct text text)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < text.len; i++)
+		count += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
+	return count;
+}
+
+/* TEXT in lines of WIDTH, each but the first behind INDENT blanks. */
+static void print_wrapped(FILE *out, const char *text, size_t indent, size_t width)
+{
+	struct text rest = text_of(text), word;
+	size_t column = 0;
+	while (rest.len && text_take(&rest, ' ', &word)) {
+		size_t len = characters(word);
+		if (column && column + 1 + len > width) {
+			fprintf(out, "\n%*s", (int)indent, "");
+			column = 0;
+		}
+		fprintf(out, "%s%.*s", column ? " " : "", TEXT_ARG(word));
+		column += len + (column != 0);
+	}
+	fputc('\n', out);
+}
+
+/* NAME in the left column, behind INDENT blanks, and HELP in the right one, below when NAME needs the room. */
+static void print_row(FILE *out, size_t indent, struct text name, const char *help)
+{
+	size_t len = indent + characters(name), right = LEFT + 2;
+	fprintf(out, "%*s%.*s", (int)indent, "", TEXT_ARG(name));
+	if (len + 1 > right) {
+		fputc('\n', out);
+		len = 0;
+	}
+	fprintf(out, "%*s", (int)(right - len), "");
+	print_wrapped(out, help, right, RIGHT);
+}
 
 static void name_of(const struct command *command, struct buffer *out)
 {
@@ -13,12 +52,24 @@ static void name_of(const struct command *command, struct buffer *out)
 		      *command->operands ? " " : "", command->operands);
 }
 
-static void line_of(FILE *out, const struct command *command)
+static void print_command(FILE *out, const struct command *command)
 {
 	struct buffer name = {0};
 	name_of(command, &name);
-	fprintf(out, "  %-*s %s\n", WIDTH, buffer_string(&name), command->help);
+	print_row(out, 2, buffer_view(&name), command->help);
 	buffer_free(&name);
+}
+
+static void print_options(FILE *out, size_t indent, const struct command *command)
+{
+	struct buffer left = {0};
+	for (size_t i = 0; i < COMMAND_MAX_OPTIONS && command->options[i].name; i++) {
+		const struct command_option *row = &command->options[i];
+		left.len = 0;
+		buffer_format(&left, "--%s%s%s", row->name, row->value ? " " : "", row->value ? row->value : "");
+		print_row(out, indent, buffer_view(&left), row->help);
+	}
+	buffer_free(&left);
 }
 
 static void common_options(FILE *out)
@@ -34,39 +85,39 @@ void help_all(FILE *out)
 		if (strcmp(noun, commands[i].noun) != 0)
 			fputc('\n', out);
 		noun = commands[i].noun;
-		line_of(out, &commands[i]);
+		print_command(out, &commands[i]);
 	}
 	common_options(out);
-	fputs("In front: -c FILE (configuration), --version, --completion (a script for bash), --manual [SECTION of "
-	      "waybill.conf] (mdoc).\n",
+	fputs("waybill NOUN --help shows the options of its commands.\n"
+	      "In front: -c FILE (configuration), --version, --completion (a script for bash),\n"
+	      "--manual [SECTION of waybill.conf] (mdoc).\n",
 	      out);
 }
 
 void help_noun(FILE *out, const char *noun)
 {
-	fputs("usage:\n", out);
-	for (size_t i = 0; i < command_count; i++)
-		if (!*noun || !strcmp(commands[i].noun, noun))
-			line_of(out, &commands[i]);
+	fputs("usage: waybill [-c FILE] COMMAND [OPERAND…] [--OPTION [VALUE]…]\n", out);
+	for (size_t i = 0; i < command_count; i++) {
+		if (strcmp(commands[i].noun, noun) != 0)
+			continue;
+		fputc('\n', out);
+		print_command(out, &commands[i]);
+		print_options(out, 4, &commands[i]);
+	}
+	common_options(out);
 }
 
 void help_command(FILE *out, const struct command *command)
 {
-	struct buffer name = {0}, left = {0};
+	struct buffer name = {0};
 	name_of(command, &name);
-	fprintf(out, "usage: waybill %s%s\n\n%s\n", buffer_string(&name),
-		command->options[0].name ? " [--OPTION…]" : "", command->help);
+	fprintf(out, "usage: waybill %s%s\n\n", buffer_string(&name), command->options[0].name ? " [--OPTION…]" : "");
+	print_wrapped(out, command->help, 0, LEFT + 2 + RIGHT);
 	if (command->options[0].name)
 		fputc('\n', out);
-	for (size_t i = 0; i < COMMAND_MAX_OPTIONS && command->options[i].name; i++) {
-		const struct command_option *row = &command->options[i];
-		left.len = 0;
-		buffer_format(&left, "--%s%s%s", row->name, row->value ? " " : "", row->value ? row->value : "");
-		fprintf(out, "  %-*s %s\n", WIDTH - 12, buffer_string(&left), row->help);
-	}
+	print_options(out, 2, command);
 	common_options(out);
 	buffer_free(&name);
-	buffer_free(&left);
 }
 
 static void completion_nouns(FILE *out)

@@ -96,7 +96,8 @@ const struct command commands[] = {
 	 "Changes how a domain's mail is signed.", cmd_domain_set},
 	{"domain", "records", "DOMAIN",
 	 {{"panel", NULL, "name, type and whole value, for a provider's web form"}},
-	 "Prints the DNS records to publish, as lines of a zone file.", cmd_domain_records},
+	 "Prints the DNS records to publish, as lines of a zone file: of the DKIM keys, and recommended ones for SPF and "
+	 "DMARC.", cmd_domain_records},
 	{"domain", "check", "[DOMAIN]",
 	 {{"all", NULL, "every domain; for a timer"}},
 	 "Checks DKIM, SPF for each address that mail leaves from, DMARC, alignment and MX in DNS; keeps the results.",
@@ -276,8 +277,8 @@ static int usage(const struct ctl *ctl, const char *why, int argc, char **argv)
 	if (ctl->command)
 		fprintf(stderr, "next: waybill %s%s%s --help\n", ctl->command->noun, *ctl->command->verb ? " " : "",
 			ctl->command->verb);
-	else if (argc > 1)
-		help_noun(stderr, argv[0]);
+	else if (argc && command_noun_exists(argv[0]))
+		fprintf(stderr, "next: waybill %s --help\n", argv[0]);
 	else
 		fputs("next: waybill --help\n", stderr);
 	return EX_USAGE;
@@ -358,8 +359,10 @@ int main(int argc, char **argv)
 	if (has_word(argc, argv, "--help")) {
 		if (ctl.command)
 			help_command(stdout, ctl.command);
+		else if (argc && command_noun_exists(argv[0]))
+			help_noun(stdout, argv[0]);
 		else
-			help_noun(stdout, argc ? argv[0] : "");
+			return usage(&ctl, why, argc, argv);
 		return 0;
 	}
 	return why ? usage(&ctl, why, argc, argv) : run(&ctl);

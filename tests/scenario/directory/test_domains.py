@@ -4,6 +4,7 @@ import json
 import pwd
 import subprocess
 
+import dns.zone
 import pytest
 
 from tests.stack.customers import add_login
@@ -39,8 +40,8 @@ def zones(stack):
 
 
 def add(stack, domain, *words):
-    """Adds the domain; returns the records to publish."""
-    return stack.node.waybill_json("domain", "add", "acme", domain, *words)
+    """Adds the domain; returns the records that its keys need."""
+    return [row for row in stack.node.waybill_json("domain", "add", "acme", domain, *words) if row["required"]]
 
 
 def rotate(stack, *words):
@@ -95,6 +96,38 @@ def test_a_key_signs_once_every_server_shows_it(stack, acme, zones):
     age(stack, zone.name, "retired_at", 31)
     assert rotate(stack, zone.name, "--due")[selector]["result"] == "removed"
     assert states(stack, zone.name) == {new: "active"}
+
+
+def test_spf_and_dmarc_are_recommended(stack, acme):
+    add(stack, "paste.test")
+    rows = stack.node.waybill_json("domain", "records", "paste.test")
+    assert [(row["kind"], row["required"], row["name"]) for row in rows[1:]] == [
+        ("spf", False, "paste.test"), ("dmarc", False, "_dmarc.paste.test")]
+    assert rows[1]["value"] == "v=spf1 include:spf.relay.test ~all"
+    assert rows[2]["value"].startswith("v=DMARC1; p=none; rua=mailto:")
+    lines = stack.node.waybill("domain", "records", "paste.test").stdout.splitlines()
+    assert [line.startswith("; recommended") for line in lines] == [False, True, False, True, False]
+    zone = dns.zone.from_text("$TTL 60\n@ IN SOA ns root 1 1 1 1 1\n@ IN NS ns\n" + "\n".join(lines) + "\n",
+                              origin="paste.test", check_origin=False)
+    assert zone.get_rdataset("@", "TXT") and zone.get_rdataset("_dmarc", "TXT")
+    panel = stack.node.waybill("domain", "records", "paste.test", "--panel").stdout.splitlines()
+    assert panel[-1] == f"_dmarc.paste.test\tTXT\t{rows[2]['value']}"
+
+
+def test_spf_names_the_addresses_where_there_is_no_include(stack, acme):
+    conf = stack.home / "no-include.conf"
+    text = stack.node.conf.read_text().replace("spf_include = spf.relay.test\n", "")
+    add(stack, "addresses.test")
+
+    def spf():
+        done = subprocess.run([stack.node.bin / "waybill", "-c", conf, "domain", "records", "addresses.test", "--json"],
+                              capture_output=True, text=True, check=True)
+        return [row["value"] for row in map(json.loads, done.stdout.splitlines()) if row["kind"] == "spf"]
+
+    conf.write_text(text)
+    assert spf() == ["v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 ~all"]
+    conf.write_text(text.replace("[ctl]", "[ctl]\nreturn_path = bounces.relay.test"))
+    assert spf() == []  # SPF never asks the customer's domain
 
 
 def test_a_wrong_record_does_not_activate(stack, acme, zones):
