@@ -170,16 +170,49 @@ int cmd_customer_resume(struct ctl *ctl)
 		      PARAMS(operand(ctl, 0)));
 }
 
+/* Messages of a customer that a queue still holds, as far as the bouncers have read the logs. */
+static int count_open(struct ctl *ctl, const char *customer, int64_t *messages)
+{
+	struct pg_result *rows = NULL;
+	int status = database_query(ctl,
+				    "SELECT count(*) FROM waybill.open_messages AS o WHERE EXISTS (SELECT "
+				    "FROM waybill.events AS e WHERE e.customer = $1 AND e.queue_id = o.queue_id "
+				    "AND e.host = o.host AND e.instance = o.instance AND e.type = 'message.accepted')",
+				    PARAMS(customer), &rows);
+	*messages = status ? 0 : pg_int(rows, 0, 0);
+	pg_result_free(&rows);
+	return status;
+}
+
+static int warn_of_removal(const char *customer, int64_t messages)
+{
+	struct buffer next = {0};
+	buffer_format(&next, "repeat it with --yes, or refuse new mail alone: waybill customer suspend %s", customer);
+	int status = complain(EX_USAGE, buffer_string(&next),
+			      "removing %s removes its logins, domains, DKIM keys, limits, suppressions and endpoints "
+			      "for good, and its "
+			      "new mail is refused; messages in the queue: %lld; they are signed already and are still "
+			      "delivered (leave "
+			      "the DKIM records in DNS for 7 days), their events are kept, no webhook is sent",
+			      customer, (long long)messages);
+	buffer_free(&next);
+	return status;
+}
+
 int cmd_customer_remove(struct ctl *ctl)
 {
 	const char *customer = operand(ctl, 0);
+	int64_t messages;
+	int status = customer_require(ctl, customer);
+	if (!status)
+		status = count_open(ctl, customer, &messages);
+	if (status)
+		return status;
 	if (!ctl->yes)
-		return complain(
-			EX_USAGE, "repeat it with --yes, or: waybill customer suspend CUSTOMER",
-			"removing %s removes its logins, domains, DKIM keys, limits, suppressions and endpoints for "
-			"good. "
-			"Mail in the queue is still delivered, with the signatures it has; its events are kept, its "
-			"webhooks are not sent",
-			customer);
-	return change(ctl, "DELETE FROM waybill.customers WHERE customer = $1 RETURNING 1", PARAMS(customer));
+		return warn_of_removal(customer, messages);
+	status = change(ctl, "DELETE FROM waybill.customers WHERE customer = $1 RETURNING 1", PARAMS(customer));
+	if (!status && messages)
+		remark("%lld messages of %s are still in the queue and are delivered: postqueue -p shows them",
+		       (long long)messages, customer);
+	return status;
 }

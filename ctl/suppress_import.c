@@ -20,18 +20,17 @@ struct import {
 	struct ctl *ctl;
 	const char *file;
 	size_t line, batched, imported, existing, refused;
-	struct buffer recipients, reasons, expiries, notes; /* array literals */
+	struct buffer lines, recipients, reasons, expiries, notes; /* array literals */
 };
 
 static const char *const reason_names[] = {"hard-bounce", "soft-bounce", "complaint",
 					   "unsubscribe", "manual",      "import"};
 #define REASON_COUNT (sizeof(reason_names) / sizeof(*reason_names))
 
-static int refuse(struct import *import, const char *why)
+static void refuse(struct import *import, const char *line, const char *why)
 {
 	import->refused++;
-	fprintf(stderr, "waybill: %s:%zu: %s\n", import->file, import->line, why);
-	return 0;
+	fprintf(stderr, "waybill: %s:%s: %s\n", import->file, line, why);
 }
 
 static bool is_reason(const char *word)
@@ -42,40 +41,71 @@ static bool is_reason(const char *word)
 	return false;
 }
 
+/* The lines whose expiry Postgres cannot read. */
+static int refuse_expiries(struct import *import)
+{
+	struct pg_result *rows = NULL;
+	int status = database_query(import->ctl,
+				    "SELECT line FROM unnest($1::text[], $2::text[]) AS batch (line, expires) "
+				    "WHERE NOT waybill.is_point_in_time(expires) ORDER BY line::bigint",
+				    PARAMS(buffer_string(&import->lines), buffer_string(&import->expiries)), &rows);
+	for (size_t row = 0; !status && row < pg_rows(rows); row++)
+		refuse(import, pg_string(rows, row, 0), "its expiry is not a time; an example is 2026-12-31T18:00:00Z");
+	import->batched -= status ? 0 : pg_rows(rows);
+	pg_result_free(&rows);
+	return status;
+}
+
 static int flush(struct import *import)
 {
-	struct buffer *arrays[] = {&import->recipients, &import->reasons, &import->expiries, &import->notes};
-	int status;
+	struct buffer *arrays[] = {&import->lines, &import->recipients, &import->reasons, &import->expiries,
+				   &import->notes};
 	if (!import->batched)
 		return 0;
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < sizeof(arrays) / sizeof(*arrays); i++)
 		array_end(arrays[i]);
-	long added = database_count(import->ctl,
-				    "INSERT INTO waybill.suppressions (customer, recipient, reason, expires_at, note) "
-				    "SELECT $1, recipient, reason, waybill.point_in_time(nullif(expires, '')), note "
-				    "FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) "
-				    "AS line (recipient, reason, expires, note) ON CONFLICT DO NOTHING RETURNING 1",
-				    PARAMS(operand(import->ctl, 0), buffer_string(&import->recipients),
-					   buffer_string(&import->reasons), buffer_string(&import->expiries),
-					   buffer_string(&import->notes)),
-				    &status);
+	int status = refuse_expiries(import);
+	if (status)
+		return status;
+	long added = database_count(
+		import->ctl,
+		"INSERT INTO waybill.suppressions (customer, recipient, reason, expires_at, note) "
+		"SELECT $1, recipient, reason, waybill.point_in_time(nullif(expires, '')), note "
+		"FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) "
+		"AS line (recipient, reason, expires, note) WHERE waybill.is_point_in_time(expires) "
+		"ON CONFLICT DO NOTHING RETURNING 1",
+		PARAMS(operand(import->ctl, 0), buffer_string(&import->recipients), buffer_string(&import->reasons),
+		       buffer_string(&import->expiries), buffer_string(&import->notes)),
+		&status);
 	if (added < 0)
 		return status;
 	import->imported += (size_t)added;
 	import->existing += import->batched - (size_t)added;
 	import->batched = 0;
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < sizeof(arrays) / sizeof(*arrays); i++)
 		arrays[i]->len = 0;
 	return 0;
+}
+
+/* UTF-8 without NUL; Jansson judges the former. */
+static bool is_text(struct text line)
+{
+	json_t *string = json_stringn(line.ptr, line.len);
+	bool is = string && text_find(line, '\0') == SIZE_MAX;
+	json_decref(string);
+	return is;
 }
 
 static int take_line(struct import *import, struct text line)
 {
 	struct buffer fields[4] = {{0}};
 	char recipient[ADDR_MAX + 1];
-	const char *why = NULL;
+	char number[24];
+	int digits = snprintf(number, sizeof(number), "%zu", import->line);
+	/* Of the line, before the fields are taken from it: Postgres takes no other text. */
+	const char *why = is_text(line) ? NULL : "it is not UTF-8 text";
 	size_t count = 0;
-	while (count < 4 && csv_next(&line, &fields[count], &why))
+	while (!why && count < 4 && csv_next(&line, &fields[count], &why))
 		count++;
 	const char *reason = fields[1].len ? buffer_string(&fields[1]) : "import";
 	if (!why)
@@ -83,8 +113,9 @@ static int take_line(struct import *import, struct text line)
 	if (!why && !is_reason(reason))
 		why = "the reason is none that there is";
 	if (why) {
-		refuse(import, why);
+		refuse(import, number, why);
 	} else {
+		array_add(&import->lines, text_at(number, (size_t)digits));
 		array_add(&import->recipients, text_of(recipient));
 		array_add(&import->reasons, text_of(reason));
 		array_add(&import->expiries, text_trim(buffer_view(&fields[2])));
@@ -124,6 +155,7 @@ static void report(const struct import *import)
 
 static void import_free(struct import *import)
 {
+	buffer_free(&import->lines);
 	buffer_free(&import->recipients);
 	buffer_free(&import->reasons);
 	buffer_free(&import->expiries);

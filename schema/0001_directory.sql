@@ -264,6 +264,17 @@ CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON waybill.suppressions
 CREATE FUNCTION waybill.point_in_time(t text) RETURNS timestamptz LANGUAGE sql STABLE AS
 $$ SELECT CASE WHEN t LIKE '+%' THEN now() + substr(t, 2)::interval ELSE t::timestamptz END $$;
 
+-- Does point_in_time() take it? The empty text stands for no time.
+CREATE FUNCTION waybill.is_point_in_time(t text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	IF t <> '' THEN
+		PERFORM waybill.point_in_time(t);
+	END IF;
+	RETURN true;
+EXCEPTION WHEN data_exception THEN
+	RETURN false;
+END $$;
+
 -- The offsets of a time zone from a day ago until 400 days ahead: {from, offset, from, offset, …} in seconds. Every zone
 -- changes its offset at a whole quarter of an hour.
 CREATE FUNCTION waybill.zone_offsets(zone text) RETURNS bigint[] LANGUAGE sql STABLE AS $$
