@@ -1,6 +1,7 @@
 """Dovecot for SASL alone, made of the shipped snippets: the passdb is the view auth.passdb in Postgres."""
 
 import pathlib
+import socket
 
 from .errors import StackError
 
@@ -21,10 +22,19 @@ class Dovecot:
         self.folder.mkdir(exist_ok=True)
         self._configure()
         self.processes.start(self.name, ["dovecot", "-F", "-c", self.folder / "dovecot.conf"], self.log)
-        self.processes.ready(self.name, self.socket.is_socket, self.log)
+        self.processes.ready(self.name, self._answers, self.log)
 
     def stop(self):
         self.processes.stop(self.name)
+
+    def _answers(self):
+        """A socket's file alone may be a former process's."""
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(self.socket))
+                return True
+        except OSError:
+            return False
 
     def _configure(self):
         places = {"/var/spool/postfix/private/auth": self.socket, "ttl = 30 s": f"ttl = {CACHE_SECONDS} s"}
