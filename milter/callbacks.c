@@ -73,7 +73,7 @@ static struct text macro(SMFICTX *ctx, const char *name)
  * macros replace those of the last message only if there are any: {mail_addr} is always there. */
 static void ask_for_macros(SMFICTX *ctx, unsigned long offered)
 {
-	char login[] = "{mail_addr} {auth_authen}", end[] = "i {auth_authen}", none[] = "i";
+	char login[] = "{mail_addr} {auth_authen}", end[] = "i {auth_authen} {client_addr}", none[] = "i";
 	if (!(offered & SMFIF_SETSYMLIST))
 		return;
 	smfi_setsymlist(ctx, SMFIM_ENVFROM, login);
@@ -258,6 +258,7 @@ static sfsistat end_message(SMFICTX *ctx, struct connection *connection)
 	/* Asked for here alone: libmilter finds a macro of any stage, at MAIL also what the last message's end left. */
 	if (!session_login(session, macro(ctx, "{auth_authen}")))
 		return refuse_changed_login(ctx, session, queue_id);
+	session_client(session, macro(ctx, "{client_addr}"));
 	unsigned char body_hash[SIGNER_HASH_SIZE];
 	struct verdict verdict = {0};
 	canon_body_end(&session->body);

@@ -52,14 +52,29 @@ static bool add_list(const struct meter *meter, struct directory_list list, stru
 	return true;
 }
 
+bool meter_network(struct text login, struct text client, char out[METER_NETWORK_SIZE])
+{
+	struct network address;
+	char text[NETWORK_TEXT_MAX];
+	if (network_parse(client, &address))
+		return false;
+	address = network_of_source(&address);
+	network_print(&address, text);
+	int len = snprintf(out, METER_NETWORK_SIZE, "%.*s/%s", TEXT_ARG(login), text);
+	return len > 0 && len < METER_NETWORK_SIZE;
+}
+
 static bool settle_login(const struct meter *meter, struct counters_request *request)
 {
 	struct directory_list list = meter->login->limits;
 	struct limit limit;
 	while (directory_limit_next(&list, &limit)) {
-		if (limit.scope != LIMIT_LOGIN || limit.unit != LIMIT_BYTES)
+		struct text subject = limit.scope == LIMIT_LOGIN     ? meter->login->name
+				      : limit.scope == LIMIT_NETWORK ? meter->network
+								     : TEXT("");
+		if (!subject.len || limit.unit != LIMIT_BYTES)
 			continue;
-		if (!add_item(meter, &limit, meter->login->name, 0, request))
+		if (!add_item(meter, &limit, subject, 0, request))
 			return false;
 		request->items[request->count - 1].settles = true;
 	}

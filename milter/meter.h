@@ -21,10 +21,16 @@ struct meter {
 	const struct directory_domain *domain; /* NULL: the From domain is not the customer's */
 	const struct directory_relay *relay;
 	int64_t now_s;
+	struct text network; /* meter_network(); empty: where the client is, is not known */
 };
 
+/* Whom limits of scope network count, as policyd names it: "LOGIN/NETWORK", the client's /24 or /48. False when CLIENT
+ * is no address, such as that of sendmail(1)'s mail. */
+#define METER_NETWORK_SIZE 512
+bool meter_network(struct text login, struct text client, char out[METER_NETWORK_SIZE]);
+
 /* Fills REQUEST, but for node and queue id, with the limits of scope customer, destination, domain and relay, and
- * settles those of the login that count bytes: policyd charged the size that the client claimed. Views of the records,
+ * settles those of the login and of its network that count bytes: policyd charged the size that the client claimed. Views of the records,
  * of the session and of INSTANCE go into it. False when there are more than COUNTERS_MAX_ITEMS: the message has too many destinations. */
 bool meter_request(const struct meter *meter, char instance[METER_INSTANCE_SIZE], struct counters_request *request);
 /* The item whose remainder is smallest after this charge, for the log; SIZE_MAX when there is none. */

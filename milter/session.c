@@ -33,8 +33,15 @@ bool session_login(struct session *session, struct text login)
 	return true;
 }
 
+void session_client(struct session *session, struct text client)
+{
+	session->client.len = 0;
+	buffer_text(&session->client, client);
+}
+
 void session_free(struct session *session)
 {
+	buffer_free(&session->client);
 	buffer_free(&session->login);
 	buffer_free(&session->sender);
 	buffer_free(&session->names);

@@ -22,6 +22,7 @@ struct session_destination {
 
 struct session {
 	struct buffer login;  /* of the SMTP session; empty: the client has not logged in */
+	struct buffer client; /* its address; empty: not known */
 	struct buffer sender; /* the envelope's, without brackets; empty: the null sender */
 	struct fields fields;
 	bool fields_overflow; /* the header was larger than fields_add() takes */
@@ -44,6 +45,8 @@ void session_sample(struct session *session);
 /* LOGIN is what the mail server says at the end of the message (empty: none). Within one SMTP session a client logs in
  * at most once (RFC 4954 section 4): false when there was another login before. */
 bool session_login(struct session *session, struct text login);
+/* The address that the mail server says the client has. */
+void session_client(struct session *session, struct text client);
 void session_free(struct session *session);
 /* One more recipient, brackets included or not. */
 void session_recipient(struct session *session, struct text recipient);

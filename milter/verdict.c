@@ -46,6 +46,7 @@ struct work {
 	struct counters_request request;
 	struct counters_result charge;
 	char instance[METER_INSTANCE_SIZE], limit[METER_LIMIT_TEXT];
+	char network[METER_NETWORK_SIZE];
 };
 
 void verdict_free(struct verdict *verdict)
@@ -179,6 +180,8 @@ static enum reply_reason meter(struct work *work, struct verdict *out)
 			      .domain = work->auth.owned ? &work->auth.domain : NULL,
 			      .relay = &relay,
 			      .now_s = work->now_s};
+	if (meter_network(work->auth.login.name, buffer_view(&work->session->client), work->network))
+		meter.network = text_of(work->network);
 	work->request.node = text_of(work->engine->node);
 	work->request.queue_id = work->queue_id;
 	if (!meter_request(&meter, work->instance, &work->request))

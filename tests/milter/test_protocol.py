@@ -40,7 +40,7 @@ def test_negotiation_waives_what_waits_for_the_end(milter):
         assert milter.steps & NO_REPLY[letter]
     for letter in "CHTN":
         assert milter.steps & NO_STEP[letter]
-    assert milter.symbols == {2: ["{mail_addr}", "{auth_authen}"], 3: ["i"], 5: ["i", "{auth_authen}"]}
+    assert milter.symbols == {2: ["{mail_addr}", "{auth_authen}"], 3: ["i"], 5: ["i", "{auth_authen}", "{client_addr}"]}
 
 
 def test_a_message_is_signed(daemon, milter):

@@ -127,6 +127,26 @@ def test_bodies_of_many_shapes(stack, client):
         arrives_signed(stack, f"{name}@{DOMAIN}")
 
 
+def test_bytes_of_a_network_are_settled(stack, login, client):
+    """What was not claimed in MAIL is charged at the end, to the counter that policyd asks before the next message."""
+
+    def send(name, more=b""):
+        begin(client)
+        assert client.data(message(f"{name}@{DOMAIN}") + more)[0] == 250
+        return "limit=milter-net" in stack.node.log_text("milter")
+
+    stack.node.waybill("limit", "set", "milter-net", "network", "bytes", "40k/day", "--login", login.name)
+    wait_for("the limit in the snapshot", lambda: send("network-wait"))
+    for number in range(2):
+        send(f"network-{number}", b"A line of text.\r\n" * 1000)
+    assert client.mail(SENDER, ["SIZE=20000"])[0] == 250
+    assert client.rcpt("b@dest.test")[0] == 250
+    code, text = client.docmd("DATA")
+    assert code in (450, 550) and b"milter-net" in text
+    client.rset()
+    stack.node.waybill("limit", "remove", "milter-net")
+
+
 class Load(threading.Thread):
     """Submits until told to stop; keeps the ids that were accepted and the codes that were not."""
 

@@ -175,8 +175,8 @@ static struct meter world_meter(struct world *w)
 	w->customer_record = (struct directory_customer){.name = TEXT("acme"), .limits = {buffer_view(&w->customer)}};
 	w->domain_record = (struct directory_domain){.name = TEXT("example.com"), .limits = {buffer_view(&w->domain)}};
 	w->relay_record = (struct directory_relay){{buffer_view(&w->relay)}};
-	return (struct meter){&w->session,       &w->login_record, &w->customer_record,
-			      &w->domain_record, &w->relay_record, 1000000};
+	return (struct meter){&w->session, &w->login_record, &w->customer_record, &w->domain_record, &w->relay_record,
+			      1000000,     TEXT("")};
 }
 
 static void world_free(struct world *w)
@@ -227,6 +227,30 @@ static void every_scope_is_charged(void **state)
 	world_free(&w);
 }
 
+static void bytes_of_a_network_are_settled(void **state)
+{
+	(void)state;
+	struct world w = {0};
+	char instance[METER_INSTANCE_SIZE], network[METER_NETWORK_SIZE];
+	struct counters_request request = {0};
+	begin(&w.session);
+	add_limit(&w.login, "net-bytes", LIMIT_NETWORK, LIMIT_BYTES, "1M/h");
+	add_limit(&w.login, "net-messages", LIMIT_NETWORK, LIMIT_MESSAGES, "1M/h");
+	struct meter meter = world_meter(&w);
+	assert_true(meter_request(&meter, instance, &request));
+	assert_int_equal(request.count, 0);
+	assert_true(meter_network(TEXT("app"), TEXT("192.0.2.7"), network));
+	meter.network = text_of(network);
+	assert_true(meter_request(&meter, instance, &request));
+	assert_int_equal(request.count, 1);
+	expect(&request, 0, "net-bytes", "app/192.0.2.0/24", 2);
+	assert_true(request.items[0].settles);
+	assert_true(meter_network(TEXT("app"), TEXT("2001:db8:1:2::3"), network));
+	assert_string_equal(network, "app/2001:db8:1::/48");
+	assert_false(meter_network(TEXT("app"), TEXT(""), network));
+	world_free(&w);
+}
+
 static void too_many_destinations_are_told(void **state)
 {
 	(void)state;
@@ -250,11 +274,12 @@ static void too_many_destinations_are_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(destinations_are_domains),    cmocka_unit_test(a_session_has_one_login),
-		cmocka_unit_test(size_is_that_on_the_wire),    cmocka_unit_test(authors_by_count),
-		cmocka_unit_test(too_many_fields_are_noticed), cmocka_unit_test(fields_are_numbered_by_name),
-		cmocka_unit_test(every_reply_is_well_formed),  cmocka_unit_test(replies_tell_no_control_bytes),
-		cmocka_unit_test(every_scope_is_charged),      cmocka_unit_test(too_many_destinations_are_told),
+		cmocka_unit_test(destinations_are_domains),       cmocka_unit_test(a_session_has_one_login),
+		cmocka_unit_test(size_is_that_on_the_wire),       cmocka_unit_test(authors_by_count),
+		cmocka_unit_test(too_many_fields_are_noticed),    cmocka_unit_test(fields_are_numbered_by_name),
+		cmocka_unit_test(every_reply_is_well_formed),     cmocka_unit_test(replies_tell_no_control_bytes),
+		cmocka_unit_test(every_scope_is_charged),         cmocka_unit_test(bytes_of_a_network_are_settled),
+		cmocka_unit_test(too_many_destinations_are_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
