@@ -99,6 +99,7 @@ static void post(struct deliver *deliver, struct delivery *d)
 							 .body = buffer_view(&d->body),
 							 .total_ms = d->endpoint->timeout_ms,
 							 .patient = d->endpoint->patient,
+							 .certificate = buffer_view(&d->endpoint->certificate),
 							 .user = d});
 	envelope_free(&envelope);
 }

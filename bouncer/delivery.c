@@ -39,6 +39,7 @@ void endpoint_free(struct endpoint **endpoint)
 	for (size_t i = 0; i < 2; i++)
 		wipe(&e->keys[i]);
 	wipe(&e->header);
+	wipe(&e->certificate);
 	free(e->customer);
 	free(e->id);
 	free(e->url);

@@ -15,10 +15,11 @@ struct endpoint {
 	enum format format;
 	struct buffer keys[2]; /* that sign: one, or two while a secret rotates */
 	size_t key_count;
-	bool asymmetric;      /* signs with Ed25519 (v1a) as well */
-	int64_t timeout_ms;   /* of a POST */
-	bool patient;         /* it asked for this time itself: silence is no sign that it hangs */
-	struct buffer header; /* a field of its own, "Name: value"; empty: none */
+	bool asymmetric;           /* signs with Ed25519 (v1a) as well */
+	int64_t timeout_ms;        /* of a POST */
+	bool patient;              /* it asked for this time itself: silence is no sign that it hangs */
+	struct buffer header;      /* a field of its own, "Name: value"; empty: none */
+	struct buffer certificate; /* shown to it, PEM with the key; empty: none */
 };
 
 struct endpoint *endpoint_new(void);

@@ -114,7 +114,7 @@ static void endpoints_named(const struct pg_result *rows, struct buffer *out)
 
 static const char endpoints_sql[] = "SELECT customer, endpoint, url, format, sealed_secret,"
 				    " CASE WHEN previous_until > now() THEN sealed_previous END, v1a,"
-				    " coalesce(timeout_s, 0), sealed_header"
+				    " coalesce(timeout_s, 0), sealed_header, sealed_certificate"
 				    " FROM json_to_recordset($1::json) AS w(customer text, endpoint text) JOIN "
 				    "waybill.endpoints USING (customer, endpoint)"
 				    " ORDER BY customer, endpoint";
@@ -127,7 +127,8 @@ enum endpoint_column {
 	ENDPOINT_PREVIOUS,
 	ENDPOINT_ASYMMETRIC,
 	ENDPOINT_TIMEOUT,
-	ENDPOINT_HEADER
+	ENDPOINT_HEADER,
+	ENDPOINT_CERTIFICATE
 };
 
 /* Opens a sealed secret and adds its key; NULL or why not. */
@@ -148,13 +149,17 @@ static const char *add_key(const struct outbox *outbox, struct text sealed_hex, 
 	return why;
 }
 
-static const char *take_header(const struct outbox *outbox, struct text sealed_hex, struct endpoint *endpoint)
+/* Opens what is sealed for the endpoint and this KIND, if there is any; NULL or why not. */
+static const char *take_sealed(const struct outbox *outbox, struct text sealed_hex, const struct endpoint *endpoint,
+			       const char *kind, struct buffer *out)
 {
 	struct buffer sealed = {0}, bound = {0};
-	buffer_format(&bound, "%s %s header", endpoint->customer, endpoint->id);
+	if (!sealed_hex.ptr)
+		return NULL;
+	buffer_format(&bound, "%s %s %s", endpoint->customer, endpoint->id, kind);
 	const char *why = pg_bytea(sealed_hex, &sealed);
 	if (!why)
-		why = seal_unseal(outbox->settings.seal, buffer_view(&sealed), buffer_view(&bound), &endpoint->header);
+		why = seal_unseal(outbox->settings.seal, buffer_view(&sealed), buffer_view(&bound), out);
 	buffer_free(&sealed);
 	buffer_free(&bound);
 	return why;
@@ -184,9 +189,11 @@ static const char *endpoint_fill(const struct outbox *outbox, const struct pg_re
 	struct text previous = pg_field(rows, row, ENDPOINT_PREVIOUS);
 	if (!why && previous.ptr)
 		why = add_key(outbox, previous, endpoint);
-	struct text header = pg_field(rows, row, ENDPOINT_HEADER);
-	if (!why && header.ptr)
-		why = take_header(outbox, header, endpoint);
+	if (!why)
+		why = take_sealed(outbox, pg_field(rows, row, ENDPOINT_HEADER), endpoint, "header", &endpoint->header);
+	if (!why)
+		why = take_sealed(outbox, pg_field(rows, row, ENDPOINT_CERTIFICATE), endpoint, "certificate",
+				  &endpoint->certificate);
 	return why;
 }
 

@@ -189,6 +189,14 @@ static void add_header(struct transfer *transfer, const char *header)
 	transfer->headers = list;
 }
 
+/* A handle is used again: one without a certificate must forget the last one's. */
+static void set_certificate(CURL *easy, struct text pem)
+{
+	struct curl_blob blob = {.data = (void *)(uintptr_t)pem.ptr, .len = pem.len, .flags = CURL_BLOB_COPY};
+	curl_easy_setopt(easy, CURLOPT_SSLCERT_BLOB, pem.len ? &blob : NULL);
+	curl_easy_setopt(easy, CURLOPT_SSLKEY_BLOB, pem.len ? &blob : NULL);
+}
+
 void post_start(struct post *post, const struct post_request *request)
 {
 	struct transfer *transfer = post->idle;
@@ -208,6 +216,7 @@ void post_start(struct post *post, const struct post_request *request)
 	curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
 	curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, (long)request->total_ms);
 	curl_easy_setopt(transfer->easy, CURLOPT_LOW_SPEED_TIME, request->patient ? 0L : LOW_SPEED_SECONDS);
+	set_certificate(transfer->easy, request->certificate);
 	transfer->started_us = microseconds();
 	curl_multi_add_handle(post->multi, transfer->easy);
 }

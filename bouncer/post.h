@@ -46,7 +46,8 @@ struct post_request {
 	size_t header_count;
 	struct text body; /* stays where it is until done() */
 	int64_t total_ms;
-	bool patient; /* an answer may be silent all that time; else only for a while */
+	struct text certificate; /* of ours, PEM with its key; empty: none */
+	bool patient;            /* an answer may be silent all that time; else only for a while */
 	void *user;
 };
 

@@ -192,7 +192,8 @@ int cmd_endpoint_show(struct ctl *ctl)
 		return status;
 	return database_print(
 		ctl, OUTPUT_RECORD, NULL,
-		"SELECT e.customer, e.endpoint, e.url, e.format, e.events, e.v1a, e.sealed_header IS NOT NULL AS "
+		"SELECT e.customer, e.endpoint, e.url, e.format, e.events, e.v1a, "
+		"e.sealed_certificate IS NOT NULL AS client_certificate, e.sealed_header IS NOT NULL AS "
 		"header, "
 		"e.timeout_s AS timeout, e.status, "
 		"e.status_reason, e.failures, "

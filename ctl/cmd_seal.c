@@ -121,6 +121,12 @@ static const struct sealed_kind kinds[] = {
 	 "UPDATE waybill.endpoints SET sealed_header = $1::bytea WHERE sealed_header = $2::bytea "
 	 "AND customer || ' ' || endpoint || ' header' = $3",
 	 true},
+	{"client certificate",
+	 "SELECT customer || ' ' || endpoint || ' certificate', sealed_certificate FROM waybill.endpoints "
+	 "WHERE sealed_certificate IS NOT NULL ORDER BY 1",
+	 "UPDATE waybill.endpoints SET sealed_certificate = $1::bytea WHERE sealed_certificate = $2::bytea "
+	 "AND customer || ' ' || endpoint || ' certificate' = $3",
+	 true},
 };
 
 struct tally {

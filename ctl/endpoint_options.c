@@ -1,17 +1,23 @@
 #include "ctl/endpoint_options.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sysexits.h>
 
 #include "common/seal.h"
+#include "ctl/client_certificate.h"
 #include "ctl/database.h"
 #include "ctl/endpoint_seal.h"
 
 #define HEADER_MAX 1024
 
 #define TIMEOUT_MAX_S 30
+
+/* A chain and a key take 10 KiB at most. */
+#define CERTIFICATE_MAX 65536
 
 /* What the POST itself, or the signature, decides; all that begin so. */
 static const char *const reserved[] = {
@@ -77,6 +83,34 @@ static bool is_timeout(const char *word)
 	return !*word || (*end == '\0' && seconds >= 1 && seconds <= TIMEOUT_MAX_S);
 }
 
+/* Appends the file's text to PEM, which the caller wipes. */
+static int read_certificate(const char *path, struct buffer *pem)
+{
+	char bytes[4096];
+	size_t got;
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return complain(EX_NOINPUT, NULL, "%s: %s", path, strerror(errno));
+	while (pem->len <= CERTIFICATE_MAX && (got = fread(bytes, 1, sizeof(bytes), file)) > 0)
+		buffer_add(pem, bytes, got);
+	fclose(file);
+	explicit_bzero(bytes, sizeof(bytes));
+	const char *why =
+		pem->len > CERTIFICATE_MAX ? "it is longer than 64 KiB" : client_certificate_check(buffer_view(pem));
+	return why ? complain(EX_DATAERR,
+			      "certificate, issuers and key belong into one file: cat client.crt client.key",
+			      "client certificate %s: %s", path, why)
+		   : 0;
+}
+
+static int check_certificate(const char *path)
+{
+	struct buffer pem = {0};
+	int status = path && *path ? read_certificate(path, &pem) : 0;
+	seal_wipe(&pem);
+	return status;
+}
+
 int endpoint_options_check(struct ctl *ctl)
 {
 	const char *header = option(ctl, "header"), *timeout = option(ctl, "timeout");
@@ -87,7 +121,25 @@ int endpoint_options_check(struct ctl *ctl)
 	if (timeout && !is_timeout(timeout))
 		return complain(EX_DATAERR, "empty goes back to [webhookd] timeout",
 				"timeout \"%s\" is not a number of seconds from 1 to %d", timeout, TIMEOUT_MAX_S);
-	return 0;
+	return check_certificate(option(ctl, "client-certificate"));
+}
+
+static int write_certificate(struct ctl *ctl, const char *customer, const char *endpoint)
+{
+	const char *path = option(ctl, "client-certificate");
+	struct buffer pem = {0}, sealed = {0};
+	if (!path)
+		return 0;
+	int status = *path ? read_certificate(path, &pem) : 0;
+	if (!status && *path)
+		status = endpoint_seal(ctl, customer, endpoint, ENDPOINT_SEAL_CERTIFICATE, buffer_view(&pem), &sealed);
+	if (!status)
+		status = database_query(
+			ctl, "UPDATE waybill.endpoints SET sealed_certificate = $2::bytea WHERE endpoint = $1",
+			PARAMS(endpoint, *path ? buffer_string(&sealed) : NULL), NULL);
+	seal_wipe(&pem);
+	buffer_free(&sealed);
+	return status;
 }
 
 int endpoint_options_write(struct ctl *ctl, const char *customer, const char *endpoint)
@@ -108,5 +160,5 @@ int endpoint_options_write(struct ctl *ctl, const char *customer, const char *en
 			       timeout),
 			NULL);
 	buffer_free(&sealed);
-	return status;
+	return status ? status : write_certificate(ctl, customer, endpoint);
 }

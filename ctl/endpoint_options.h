@@ -1,8 +1,8 @@
 #ifndef CTL_ENDPOINT_OPTIONS_H
 #define CTL_ENDPOINT_OPTIONS_H
 
-/* How an endpoint wants to be posted to beyond its URL: a header field of its own and a time limit, the options
- * --header and --timeout of waybill endpoint add and set. */
+/* How an endpoint wants to be posted to beyond its URL: a header field of its own, a time limit, a client
+ * certificate: the options --header, --timeout and --client-certificate of waybill endpoint add and set. */
 
 #include "ctl/command.h"
 
@@ -10,8 +10,8 @@
 const char *endpoint_header_check(struct text header);
 /* Are the options, if given, what they should be? 0, or the exit status, the reason printed. */
 int endpoint_options_check(struct ctl *ctl);
-/* Writes those that were given; an empty one goes back to the default. The header field may hold a password: it is sealed
- * under the webhook key. */
+/* Writes those that were given; an empty one goes back to the default. The header field may hold a password: it and the
+ * certificate with its key are sealed under the webhook key. */
 int endpoint_options_write(struct ctl *ctl, const char *customer, const char *endpoint);
 
 #endif

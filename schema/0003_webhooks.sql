@@ -11,6 +11,7 @@ CREATE TABLE waybill.endpoints (
 	previous_until   timestamptz,
 	v1a              boolean NOT NULL DEFAULT false, -- signs with Ed25519 (v1a) as well
 	sealed_header    bytea,                         -- a header field "Name: value"; data "customer endpoint header"
+	sealed_certificate bytea,                       -- client certificates and key, PEM; data "customer endpoint certificate"
 	timeout_s        integer CHECK (timeout_s BETWEEN 1 AND 30), -- of a POST; NULL: webhookd's
 	status           text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'paused', 'disabled')),
 	status_reason    text NOT NULL DEFAULT '',
@@ -26,8 +27,8 @@ CREATE TRIGGER audit AFTER INSERT OR DELETE ON waybill.endpoints
 	FOR EACH ROW EXECUTE FUNCTION waybill.keep_audit('endpoint', 'customer', 'endpoint');
 -- What people change, and disabling; not the book-keeping of failures.
 CREATE TRIGGER audit_update AFTER UPDATE ON waybill.endpoints FOR EACH ROW
-	WHEN ((OLD.url, OLD.format, OLD.events, OLD.sealed_secret, OLD.sealed_header, OLD.timeout_s, OLD.status)
-	      IS DISTINCT FROM (NEW.url, NEW.format, NEW.events, NEW.sealed_secret, NEW.sealed_header, NEW.timeout_s, NEW.status))
+	WHEN ((OLD.url, OLD.format, OLD.events, OLD.sealed_secret, OLD.sealed_header, OLD.sealed_certificate, OLD.timeout_s, OLD.status)
+	      IS DISTINCT FROM (NEW.url, NEW.format, NEW.events, NEW.sealed_secret, NEW.sealed_header, NEW.sealed_certificate, NEW.timeout_s, NEW.status))
 	EXECUTE FUNCTION waybill.keep_audit('endpoint', 'customer', 'endpoint');
 
 CREATE TABLE waybill.deliveries (

@@ -25,7 +25,7 @@ class Post:
 class Hostile:
     """The server: .posts(name) is what the endpoint of that name received, .answer[name] changes how it answers."""
 
-    def __init__(self, certificate=None, host="127.0.0.1", port=0):
+    def __init__(self, certificate=None, host="127.0.0.1", port=0, client_ca=None):
         self.lock, self.received, self.answer = threading.Lock(), collections.defaultdict(list), {}
         self.ended = threading.Event()
         self.server = Server((host, port), type("BoundHandler", (Handler,), {"owner": self}))
@@ -33,6 +33,9 @@ class Hostile:
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
+            if client_ca:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(client_ca)
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
             self.scheme = "https"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
