@@ -33,7 +33,9 @@ class Acme:
         if limit:
             words = ["limit", "set", f"limit-{self.count}", "login", "messages", limit]
             self.stack.node.waybill(*words, "--login", login.name, "--action", action)
-        login.limit = f"limit-{self.count}"
+            self.stack.node.waybill("suppress", "add", "acme", f"after-{self.count}@dest.test")
+        login.limit = f"limit-{self.count}" if limit else None
+        login.last = f"after-{self.count}@dest.test"
         return login
 
     def used(self, login):
@@ -57,9 +59,14 @@ def send_many(nodes, login, count, workers=6):
         return list(pool.map(lambda i: send(nodes[i % len(nodes)], login), range(count)))
 
 
-def in_force(acme, login):
-    """Waits until the snapshot knows the login."""
-    wait_for(login.name, lambda: "[login-unknown]" not in try_recipient(acme.stack.node, login)[1])
+def in_force(acme, login, node=None):
+    """Waits until the node's snapshot knows the login, and the suppression that was made after its limit."""
+
+    def known():
+        _, text = try_recipient(node or acme.stack.node, login, recipient=login.last)
+        return "[recipient-suppressed]" in text if login.limit else "[login-unknown]" not in text
+
+    wait_for(login.name, known)
 
 
 def try_recipient(node, login, sender=SENDER, recipient=RECIPIENT):
@@ -279,7 +286,7 @@ def test_two_hosts_share_a_limit_to_the_last_message(stack, acme):
     second = stack.add_node("mx2")
     login = acme.login(limit="40/day")
     for node in (stack.node, second):
-        wait_for("the snapshot", lambda: "login-unknown" not in try_recipient(node, login)[1])
+        in_force(acme, login, node)
     replies = send_many([stack.node, second], login, 60)
     assert sum(reply.accepted for reply in replies) == 40
     assert acme.used(login) == 40
