@@ -5,7 +5,7 @@
 
 #include "bouncer/event.h"
 
-const char *const event_type_words[EVENT_TYPE_MAX] = {
+const char *const event_type_words[EVENT_TYPE_MAX + 1] = {
 	[TYPE_ACCEPTED] = "message.accepted", [TYPE_DELIVERED] = "message.delivered",
 	[TYPE_DEFERRED] = "message.deferred", [TYPE_BOUNCED] = "message.bounced",
 	[TYPE_REJECTED] = "message.rejected", [TYPE_DROPPED] = "message.dropped",

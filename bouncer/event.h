@@ -23,7 +23,7 @@ enum event_type {
 	EVENT_TYPE_MAX
 };
 
-extern const char *const event_type_words[EVENT_TYPE_MAX];
+extern const char *const event_type_words[EVENT_TYPE_MAX + 1]; /* NULL behind the last */
 
 #define EVENT_DELAYS 4 /* queue, active, connect, transmit */
 

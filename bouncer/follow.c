@@ -6,6 +6,7 @@
 #include "common/log.h"
 
 #include "bouncer/follow.h"
+#include "bouncer/follow_stats.h"
 #include "bouncer/pipeline.h"
 #include "bouncer/refusals.h"
 #include "bouncer/spools.h"
@@ -39,6 +40,7 @@ struct follow {
 	bool away; /* Postgres is, and the log knows */
 	bool no_file;
 	uint64_t dead;
+	struct pipeline_counts counted; /* told to Prometheus so far */
 };
 
 static int64_t clock_ms(clockid_t clock)
@@ -84,9 +86,13 @@ static void on_unparsed(void *context, struct text line, const char *why)
 static bool back_off(struct follow *f, int *wait_ms, const char *error)
 {
 	if (!f->away)
-		log_warning("postgres: %s; mail flows on, the log is read on from the same place when it answers",
+		log_warning("no answer from postgres: mail flows on, the log is read on from the same place when it "
+			    "answers: %s",
 			    error);
 	f->away = true;
+	metrics_add(f->settings->metrics, FOLLOW_POSTGRES_AWAY, 0, 1);
+	if (f->tail)
+		metrics_set(f->settings->metrics, FOLLOW_BEHIND, 0, (int64_t)tail_behind(f->tail));
 	bool stop = f->settings->pause(-1, *wait_ms);
 	*wait_ms = *wait_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : *wait_ms * 2;
 	return stop;
@@ -115,6 +121,18 @@ static int take_spools(struct follow *f)
 	return 0;
 }
 
+static void count(struct follow *f)
+{
+	struct metrics *metrics = f->settings->metrics;
+	struct pipeline_counts now = pipeline_counts(f->pipeline);
+	follow_stats_count(metrics, &f->counted, &now);
+	f->counted = now;
+	metrics_add(metrics, FOLLOW_BATCHES, 0, 1);
+	metrics_add(metrics, FOLLOW_DEAD_LETTERS, 0, (int64_t)(store_dead(f->store) - f->dead));
+	metrics_set(metrics, FOLLOW_BEHIND, 0, (int64_t)tail_behind(f->tail));
+	metrics_set(metrics, FOLLOW_LOG_TIME, 0, f->log_time_us / 1000000);
+}
+
 /* Commits what was read: 0, or an exit status, or -1 to stop. */
 static int commit(struct follow *f)
 {
@@ -134,6 +152,7 @@ static int commit(struct follow *f)
 		return EX_TEMPFAIL;
 	}
 	is_back(f);
+	count(f);
 	if (store_dead(f->store) > f->dead)
 		log_warning("postgres refused %" PRIu64 " events; they are kept in support.dead_letters",
 			    store_dead(f->store) - f->dead);

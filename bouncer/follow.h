@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+struct metrics;
 struct rules;
 
 struct follow_settings {
@@ -13,6 +14,7 @@ struct follow_settings {
 	/* Waits for FD (-1: none) or a signal, at most TIMEOUT_MS; true: stop. */
 	bool (*pause)(int fd, int timeout_ms);
 	void (*ready)(void);
+	struct metrics *metrics; /* follow_stats.h's; NULL: nothing is counted */
 	/* New rules to judge by, owned by the taker, or NULL when there are none since the last call. */
 	struct rules *(*take_rules)(void);
 };

@@ -9,15 +9,17 @@
 
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/metrics_http.h"
 #include "common/rules.h"
 #include "common/rules_conf.h"
 
 #include "bouncer/follow.h"
+#include "bouncer/follow_stats.h"
 #include "bouncer/replay.h"
 
 struct settings {
 	struct daemon_settings common;
-	char *postgres, *log, *rules;
+	char *postgres, *log, *rules, *metrics;
 };
 
 static const struct conf_row rows[] = {
@@ -27,6 +29,7 @@ static const struct conf_row rows[] = {
 	{"bouncer", "log", CONF_PATH, offsetof(struct settings, log), "/var/log/postfix.log", 0, 0, NULL, false,
 	 "Postfix's log: its maillog_file, or the file that syslog writes."},
 	RULES_ROW(struct settings),
+	METRICS_ROW("bouncer", struct settings, metrics),
 };
 
 static struct settings settings;
@@ -72,7 +75,7 @@ static bool pause_until(int fd, int timeout_ms)
 	return stop;
 }
 
-static int run(void)
+static int follow(struct metrics *metrics)
 {
 	return follow_run(&(struct follow_settings){.node = settings.common.node,
 						    .log = settings.log,
@@ -80,7 +83,24 @@ static int run(void)
 						    .spool = settings.common.spool,
 						    .pause = pause_until,
 						    .ready = daemon_ready,
+						    .metrics = metrics,
 						    .take_rules = take_rules});
+}
+
+static int run(void)
+{
+	char *why = NULL;
+	struct metrics_http *http = NULL;
+	struct metrics *metrics = follow_stats_new();
+	if (settings.metrics)
+		http = metrics_http_start(settings.metrics, metrics, &why);
+	if (why)
+		log_error("[bouncer] metrics: %s", why);
+	int status = why ? EX_UNAVAILABLE : follow(metrics);
+	metrics_http_stop(&http);
+	metrics_free(&metrics);
+	free(why);
+	return status;
 }
 
 int main(int argc, char **argv)

@@ -163,6 +163,25 @@ def test_spools_are_sources(bench):
     assert bench.one("SELECT count(*), max(seq) FROM waybill.events WHERE customer = 'acme'") == [5, 5]
 
 
+def test_prometheus_sees_the_bouncer(bench):
+    where = bench.home / "metrics"
+    bench.conf.write_text(bench.conf.read_text().replace("[bouncer]\n", f"[bouncer]\nmetrics = {where}\n"))
+    bench.bouncer()
+    bench.log.write(bench.log.interleaved(3))
+    bench.log.write(["2026-11-20T10:00:01+00:00 mx1 postfix/qmgr[2]: 4bXyZ12mN2VXxznjll: something new"])
+
+    def seen():
+        ran = subprocess.run(["curl", "-s", "--unix-socket", where, "http://localhost/metrics"], stdout=subprocess.PIPE, text=True)
+        return dict(line.rsplit(" ", 1) for line in ran.stdout.splitlines() if not line.startswith("#"))
+
+    kinds = 'waybill_bouncer_lines_total{kind="%s"}'
+    assert wait_until(lambda: seen().get(kinds % "unparsed") == "1"), seen()
+    now = seen()
+    assert now[kinds % "taken"] == "15" and now['waybill_bouncer_events_total{type="message.delivered"}'] == "3", now
+    assert now["waybill_bouncer_open_messages"] == "0" and now["waybill_bouncer_behind_bytes"] == "0", now
+    assert int(now["waybill_bouncer_batches_total"]) > 0 and now["waybill_bouncer_dead_letters_total"] == "0", now
+
+
 def test_replay_tells_the_same(bench):
     """Without a database: the same ids, from plain and from compressed logs."""
     bench.log.write(bench.log.interleaved(10))
