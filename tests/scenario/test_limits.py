@@ -281,12 +281,23 @@ def test_killed_under_load_nothing_is_charged_twice_or_let_through(stack, acme):
 # ---- two hosts
 
 
+EXACT = {"redis": {"unavailable": "defer"}}  # a slow Redis defers, and does not let the host's own counters decide
+
+
 @pytest.mark.seconds(240)
 def test_two_hosts_share_a_limit_to_the_last_message(stack, acme):
-    second = stack.add_node("mx2")
+    former = stack.node.settings
+    second = stack.add_node("mx2", settings=EXACT)
+    stack.node.write_conf({**former, **EXACT})
+    stack.node.restart("policyd", "milter")
     login = acme.login(limit="40/day")
     for node in (stack.node, second):
         in_force(acme, login, node)
     replies = send_many([stack.node, second], login, 60)
-    assert sum(reply.accepted for reply in replies) == 40
-    assert acme.used(login) == 40
+    accepted = sum(reply.accepted for reply in replies)
+    # Redis may have counted a question whose answer came too late for the host that asked.
+    unanswered = sum(reply.code == 451 for reply in replies)
+    assert accepted <= 40 <= accepted + unanswered
+    assert accepted <= acme.used(login) <= 40
+    stack.node.write_conf(former)
+    stack.node.restart("policyd", "milter")
