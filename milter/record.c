@@ -1,5 +1,7 @@
 #include <string.h>
 
+#include "common/spool_line.h"
+
 #include "milter/record.h"
 
 void record_id_print(const unsigned char random[5], char out[RECORD_ID_SIZE])
@@ -183,65 +185,15 @@ const char *record_annotation(const struct fields *fields, struct record_annotat
 
 /* ---- JSON out */
 
-/* A JSON string of what may be no text: control bytes are escaped; beyond ASCII each byte becomes U+FFFD, since these
- * are names and addresses, which are UTF-8 at most by SMTPUTF8. */
-static void add_string(struct buffer *out, struct text t)
-{
-	buffer_char(out, '"');
-	for (size_t i = 0; i < t.len; i++) {
-		unsigned char c = (unsigned char)t.ptr[i];
-		if (c == '"' || c == '\\')
-			buffer_format(out, "\\%c", c);
-		else if (c < 0x20 || c == 0x7f)
-			buffer_format(out, "\\u%04x", c);
-		else if (c > 0x7f)
-			buffer_text(out, TEXT("\\ufffd"));
-		else
-			buffer_char(out, (char)c);
-	}
-	buffer_char(out, '"');
-}
-
-static void add_text(struct buffer *out, const char *name, struct text value)
-{
-	buffer_format(out, ",\"%s\":", name);
-	add_string(out, value);
-}
-
-static void add_number(struct buffer *out, const char *name, int64_t value)
-{
-	buffer_format(out, ",\"%s\":%lld", name, (long long)value);
-}
-
 static void add_head(struct buffer *out, const char *type, const struct record_context *context)
 {
-	int64_t year, second = context->now_s % 86400;
-	int month, day;
-	limit_date(context->now_s / 86400, &year, &month, &day);
-	buffer_format(out, "{\"type\":\"%s\",\"time\":\"%04d-%02d-%02dT%02d:%02d:%02dZ\"", type, (int)year, month, day,
-		      (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60));
-	add_text(out, "host", context->node);
-	add_text(out, "customer", context->customer);
-	add_text(out, "login", context->login);
-	add_text(out, "queue_id", context->queue_id);
-}
-
-static void add_limit(struct buffer *out, const struct counters_item *item, const struct limit_usage *usage)
-{
-	char spec[LIMIT_SPEC_TEXT_MAX];
-	limit_spec_print(&item->limit.spec, spec);
-	buffer_format(out, "{\"scope\":\"%s\"", limit_scope_names[item->limit.scope]);
-	add_text(out, "limit", item->limit.id);
-	add_text(out, "spec", text_of(spec));
-	add_text(out, "unit", text_of(limit_unit_names[item->limit.unit]));
-	add_text(out, "action", text_of(limit_action_names[item->limit.action]));
-	add_text(out, "subject", item->subject);
-	add_number(out, "cost", item->cost);
-	add_number(out, "used", usage->used);
-	add_number(out, "allowed", usage->allowed_units);
-	if (!usage->allowed && usage->retry_after_us != INT64_MAX)
-		add_number(out, "retry_after_ms", usage->retry_after_us / 1000);
-	buffer_format(out, ",\"fits\":%s}", usage->allowed ? "true" : "false");
+	const struct spool_line line = {.type = type,
+					.now_s = context->now_s,
+					.node = context->node,
+					.customer = context->customer,
+					.login = context->login,
+					.queue_id = context->queue_id};
+	spool_line_begin(&line, out);
 }
 
 static void add_limits(struct buffer *out, const struct counters_request *request, const struct counters_result *result)
@@ -250,7 +202,7 @@ static void add_limits(struct buffer *out, const struct counters_request *reques
 	for (size_t i = 0; i < result->count && i < request->count; i++) {
 		if (i)
 			buffer_char(out, ',');
-		add_limit(out, &request->items[i], &result->usage[i]);
+		spool_line_limit(out, &request->items[i], &result->usage[i]);
 	}
 	buffer_char(out, ']');
 }
@@ -260,14 +212,14 @@ void record_refusal(const struct record_context *context, const char *id, enum r
 		    const struct counters_result *result, struct buffer *out)
 {
 	add_head(out, "policy.refused", context);
-	add_text(out, "id", text_of(id));
-	add_text(out, "action", reply_is_permanent(reason) ? TEXT("reject") : TEXT("defer"));
-	add_text(out, "reason", text_of(reply_id(reason)));
-	add_text(out, "detail", text_of(reply->text));
-	add_text(out, "sender", buffer_view(&session->sender));
-	add_text(out, "from", context->from);
-	add_number(out, "recipients", session->recipients);
-	add_number(out, "size", session_size(session));
+	spool_line_text(out, "id", text_of(id));
+	spool_line_text(out, "action", reply_is_permanent(reason) ? TEXT("reject") : TEXT("defer"));
+	spool_line_text(out, "reason", text_of(reply_id(reason)));
+	spool_line_text(out, "detail", text_of(reply->text));
+	spool_line_text(out, "sender", buffer_view(&session->sender));
+	spool_line_text(out, "from", context->from);
+	spool_line_number(out, "recipients", session->recipients);
+	spool_line_number(out, "size", session_size(session));
 	if (request && result)
 		add_limits(out, request, result);
 	buffer_char(out, '}');
@@ -278,9 +230,9 @@ void record_annotated(const struct record_context *context, const struct record_
 {
 	add_head(out, "message.annotated", context);
 	if (sender.len)
-		add_text(out, "sender", sender);
+		spool_line_text(out, "sender", sender);
 	if (annotation->tag.len)
-		add_text(out, "tag", annotation->tag);
+		spool_line_text(out, "tag", annotation->tag);
 	if (annotation->metadata.len)
 		buffer_format(out, ",\"metadata\":%.*s", TEXT_ARG(annotation->metadata));
 	buffer_char(out, '}');

@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "common/spool_line.h"
+
 #include "policyd/record.h"
 
 #define FNV_OFFSET UINT64_C(0xcbf29ce484222325) /* FNV-1a of 64 bits, draft-eastlake-fnv */
@@ -26,87 +28,16 @@ void record_id_print(uint64_t number, char out[RECORD_ID_SIZE])
 	out[RECORD_ID_SIZE - 1] = '\0';
 }
 
-/* How many bytes the character at the head of T has; 0 when it is no UTF-8 (RFC 3629 section 4, table 3-7 of Unicode). */
-static size_t character(struct text t)
-{
-	unsigned char first = (unsigned char)t.ptr[0], second = t.len > 1 ? (unsigned char)t.ptr[1] : 0;
-	size_t len = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-	if (len > t.len)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((t.ptr[i] & 0xc0) != 0x80)
-			return 0;
-	bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
-	bool surrogate = first == 0xed && second > 0x9f, beyond = first == 0xf4 && second > 0x8f;
-	return overlong || surrogate || beyond ? 0 : len;
-}
-
-/* A JSON string (RFC 8259) of what may be no text: a byte that is no UTF-8 becomes U+FFFD. */
-static void add_string(struct buffer *out, struct text t)
-{
-	buffer_char(out, '"');
-	for (size_t len; t.len; t = text_from(t, len ? len : 1)) {
-		unsigned char c = (unsigned char)t.ptr[0];
-		len = character(t);
-		if (!len)
-			buffer_add(out, "\\ufffd", 6);
-		else if (c < 0x20 || c == 0x7f)
-			buffer_format(out, "\\u%04x", c);
-		else if (c == '"' || c == '\\')
-			buffer_format(out, "\\%c", c);
-		else
-			buffer_text(out, text_head(t, len));
-	}
-	buffer_char(out, '"');
-}
-
-static void add_text(struct buffer *out, const char *name, struct text value)
-{
-	buffer_format(out, ",\"%s\":", name);
-	add_string(out, value);
-}
-
-static void add_number(struct buffer *out, const char *name, int64_t value)
-{
-	buffer_format(out, ",\"%s\":%lld", name, (long long)value);
-}
-
-static void add_time(struct buffer *out, int64_t now_s)
-{
-	int64_t year, day = now_s / 86400, second = now_s % 86400;
-	int month, day_of_month;
-	limit_date(day, &year, &month, &day_of_month);
-	buffer_format(out, ",\"time\":\"%04d-%02d-%02dT%02d:%02d:%02dZ\"", (int)year, month, day_of_month,
-		      (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60));
-}
-
 static void add_head(struct buffer *out, const char *type, const struct record_context *context,
 		     const struct request *request)
 {
-	buffer_format(out, "{\"type\":\"%s\"", type);
-	add_time(out, context->now_s);
-	add_text(out, "host", context->node);
-	add_text(out, "customer", context->customer);
-	add_text(out, "login", request->values[REQUEST_LOGIN]);
-	add_text(out, "queue_id", request->values[REQUEST_QUEUE_ID]);
-}
-
-static void add_limit(struct buffer *out, const struct counters_item *item, const struct limit_usage *usage)
-{
-	char spec[LIMIT_SPEC_TEXT_MAX];
-	limit_spec_print(&item->limit.spec, spec);
-	buffer_format(out, "{\"scope\":\"%s\"", limit_scope_names[item->limit.scope]);
-	add_text(out, "limit", item->limit.id);
-	add_text(out, "spec", text_of(spec));
-	add_text(out, "unit", text_of(limit_unit_names[item->limit.unit]));
-	add_text(out, "action", text_of(limit_action_names[item->limit.action]));
-	add_text(out, "subject", item->subject);
-	add_number(out, "cost", item->cost);
-	add_number(out, "used", usage->used);
-	add_number(out, "allowed", usage->allowed_units);
-	if (!usage->allowed && usage->retry_after_us != INT64_MAX)
-		add_number(out, "retry_after_ms", usage->retry_after_us / 1000);
-	buffer_format(out, ",\"fits\":%s}", usage->allowed ? "true" : "false");
+	const struct spool_line line = {.type = type,
+					.now_s = context->now_s,
+					.node = context->node,
+					.customer = context->customer,
+					.login = request->values[REQUEST_LOGIN],
+					.queue_id = request->values[REQUEST_QUEUE_ID]};
+	spool_line_begin(&line, out);
 }
 
 static void add_limits(struct buffer *out, const struct decide_plan *plan, const struct counters_result *result)
@@ -115,7 +46,7 @@ static void add_limits(struct buffer *out, const struct decide_plan *plan, const
 	for (size_t i = 0; i < result->count; i++) {
 		if (i)
 			buffer_char(out, ',');
-		add_limit(out, &plan->request.items[i], &result->usage[i]);
+		spool_line_limit(out, &plan->request.items[i], &result->usage[i]);
 	}
 	buffer_char(out, ']');
 }
@@ -125,17 +56,17 @@ void record_refusal(const struct record_context *context, const char *id, const 
 		    struct buffer *out)
 {
 	add_head(out, "policy.refused", context, request);
-	add_text(out, "id", text_of(id));
-	add_text(out, "action", text_of(reply_kind_names[reply_kind(verdict->reason)]));
-	add_text(out, "reason", text_of(reply_id(verdict->reason)));
-	add_text(out, "detail", verdict->detail);
-	add_text(out, "sender", request->values[REQUEST_SENDER]);
-	add_text(out, "recipient", request->values[REQUEST_RECIPIENT]);
-	add_number(out, "recipients", request_number(request, REQUEST_RECIPIENT_COUNT));
-	add_number(out, "size", request_number(request, REQUEST_SIZE));
-	add_text(out, "client_ip", request->values[REQUEST_CLIENT_ADDRESS]);
+	spool_line_text(out, "id", text_of(id));
+	spool_line_text(out, "action", text_of(reply_kind_names[reply_kind(verdict->reason)]));
+	spool_line_text(out, "reason", text_of(reply_id(verdict->reason)));
+	spool_line_text(out, "detail", verdict->detail);
+	spool_line_text(out, "sender", request->values[REQUEST_SENDER]);
+	spool_line_text(out, "recipient", request->values[REQUEST_RECIPIENT]);
+	spool_line_number(out, "recipients", request_number(request, REQUEST_RECIPIENT_COUNT));
+	spool_line_number(out, "size", request_number(request, REQUEST_SIZE));
+	spool_line_text(out, "client_ip", request->values[REQUEST_CLIENT_ADDRESS]);
 	if (request->values[REQUEST_CONTEXT].len)
-		add_text(out, "context", request->values[REQUEST_CONTEXT]);
+		spool_line_text(out, "context", request->values[REQUEST_CONTEXT]);
 	if (plan && result)
 		add_limits(out, plan, result);
 	buffer_char(out, '}');
@@ -161,9 +92,9 @@ void record_warning(const struct record_context *context, const struct request *
 	struct limit_usage after = *before;
 	after.used += item->cost;
 	add_head(out, "limit.warning", context, request);
-	add_number(out, "threshold", threshold);
+	spool_line_number(out, "threshold", threshold);
 	buffer_format(out, ",\"limits\":[");
-	add_limit(out, item, &after);
+	spool_line_limit(out, item, &after);
 	buffer_format(out, "]}");
 }
 
