@@ -267,12 +267,11 @@ def test_killed_under_load_nothing_is_charged_twice_or_let_through(stack, acme):
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         sending = pool.submit(send_all)
-        while not done.wait(0.5):
+        while not kills or not done.wait(0.5):
             stack.node.restart("policyd", number=signal.SIGKILL)
             kills += 1
         replies = sending.result()
     accepted = sum(reply.accepted for reply in replies)
-    assert kills > 0
     assert all(reply.accepted or 400 <= reply.code < 500 for reply in replies), replies
     # Postfix asks again, which is free; only one that gives up while its charge stands leaves it behind.
     assert accepted <= acme.used(login) <= accepted + (len(replies) - accepted)
