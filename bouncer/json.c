@@ -25,39 +25,6 @@ void json_close(struct json *json, char bracket)
 	json->comma = true;
 }
 
-static bool is_continuation(unsigned char c)
-{
-	return (c & 0xc0) == 0x80;
-}
-
-/* The smallest and largest second byte after each kind of first byte: RFC 3629 section 4 (no overlong forms, no
- * surrogates, nothing beyond U+10FFFF). */
-static const struct sequence {
-	unsigned char first_min, first_max, second_min, second_max, len;
-} sequences[] = {
-	{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-	{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-	{0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-};
-
-/* Length of the UTF-8 sequence at the head of T, 0 when there is none. */
-static size_t sequence_length(struct text t)
-{
-	const unsigned char *p = (const unsigned char *)t.ptr;
-	for (size_t i = 0; i < sizeof(sequences) / sizeof(sequences[0]); i++) {
-		const struct sequence *s = &sequences[i];
-		if (p[0] < s->first_min || p[0] > s->first_max)
-			continue;
-		if (t.len < s->len || p[1] < s->second_min || p[1] > s->second_max)
-			return 0;
-		for (size_t k = 2; k < s->len; k++)
-			if (!is_continuation(p[k]))
-				return 0;
-		return s->len;
-	}
-	return 0;
-}
-
 static void add_control(struct buffer *out, unsigned char c)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -88,14 +55,12 @@ static void add_escaped(struct buffer *out, struct text t)
 		t = text_from(t, plain);
 		if (!t.len)
 			return;
-		size_t sequence = sequence_length(t);
-		if (sequence)
-			buffer_add(out, t.ptr, sequence);
-		else if ((unsigned char)t.ptr[0] < 0x80)
+		size_t len = text_utf8(t);
+		if (len == 1)
 			add_control(out, (unsigned char)t.ptr[0]);
 		else
-			buffer_text(out, TEXT("\xef\xbf\xbd"));
-		t = text_from(t, sequence ? sequence : 1);
+			buffer_text(out, len ? text_head(t, len) : TEXT("\xef\xbf\xbd"));
+		t = text_from(t, len ? len : 1);
 	}
 }
 

@@ -10,34 +10,6 @@ static bool is_atext(unsigned char c)
 	return c && strchr("!#$%&'*+-/=?^_`{|}~", c);
 }
 
-/* The length of the UTF-8 sequence at T's start, 0 when it is none (RFC 3629 section 4). */
-static size_t utf8_length(struct text t)
-{
-	const unsigned char *s = (const unsigned char *)t.ptr;
-	size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : 4;
-	if (s[0] >= 0x80 && (s[0] < 0xc2 || s[0] > 0xf4 || t.len < len))
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)) /* overlong, surrogates */
-		return 0;
-	if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) /* overlong, beyond U+10FFFF */
-		return 0;
-	return len;
-}
-
-static bool is_utf8(struct text t, size_t *at)
-{
-	for (*at = 0; *at < t.len;) {
-		size_t len = utf8_length(text_from(t, *at));
-		if (!len)
-			return false;
-		*at += len;
-	}
-	return true;
-}
-
 static const char *check_dot_string(struct text local, size_t *at)
 {
 	bool after_dot = true;
@@ -165,7 +137,8 @@ const char *addr_parse_at(struct text in, struct addr *out, size_t *at)
 	*at = in.len;
 	if (middle == SIZE_MAX)
 		return "there is no @";
-	if (!is_utf8(in, at))
+	*at = text_utf8_head(in);
+	if (*at < in.len)
 		return "not valid UTF-8";
 	struct addr parts = {text_head(in, middle), text_from(in, middle + 1)};
 	const char *why = check_local(parts.local, at);

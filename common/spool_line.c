@@ -2,28 +2,13 @@
 
 #include "common/spool_line.h"
 
-/* How many bytes the character at the head of T has; 0 when it is no UTF-8 (RFC 3629 section 4, table 3-7 of Unicode). */
-static size_t character(struct text t)
-{
-	unsigned char first = (unsigned char)t.ptr[0], second = t.len > 1 ? (unsigned char)t.ptr[1] : 0;
-	size_t len = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-	if (len > t.len)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((t.ptr[i] & 0xc0) != 0x80)
-			return 0;
-	bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
-	bool surrogate = first == 0xed && second > 0x9f, beyond = first == 0xf4 && second > 0x8f;
-	return overlong || surrogate || beyond ? 0 : len;
-}
-
 /* A JSON string (RFC 8259) of what may be no text: a byte that is no UTF-8 becomes U+FFFD. */
 static void add_string(struct buffer *out, struct text t)
 {
 	buffer_char(out, '"');
 	for (size_t len; t.len; t = text_from(t, len ? len : 1)) {
 		unsigned char c = (unsigned char)t.ptr[0];
-		len = character(t);
+		len = text_utf8(t);
 		if (!len)
 			buffer_add(out, "\\ufffd", 6);
 		else if (c < 0x20 || c == 0x7f)

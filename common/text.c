@@ -139,6 +139,47 @@ const char *text_uint(struct text t, uint64_t max, uint64_t *out)
 	return NULL;
 }
 
+/* The first bytes of sequences and the bounds of the second byte behind each: RFC 3629 section 4. */
+static const struct sequence {
+	unsigned char first_min, first_max, second_min, second_max, len;
+} sequences[] = {
+	{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+	{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+	{0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+};
+
+static bool follows(const struct sequence *s, const unsigned char *p)
+{
+	if (p[1] < s->second_min || p[1] > s->second_max)
+		return false;
+	for (size_t i = 2; i < s->len; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return false;
+	return true;
+}
+
+size_t text_utf8(struct text t)
+{
+	const unsigned char *p = (const unsigned char *)t.ptr;
+	if (!t.len || p[0] < 0x80)
+		return t.len > 0;
+	for (size_t i = 0; i < sizeof sequences / sizeof *sequences; i++)
+		if (p[0] >= sequences[i].first_min && p[0] <= sequences[i].first_max)
+			return t.len >= sequences[i].len && follows(&sequences[i], p) ? sequences[i].len : 0;
+	return 0;
+}
+
+size_t text_utf8_head(struct text t)
+{
+	size_t at = 0, len = 1;
+	for (; len; at += len) {
+		while (at < t.len && (unsigned char)t.ptr[at] < 0x80)
+			at++;
+		len = text_utf8(text_from(t, at));
+	}
+	return at;
+}
+
 char *text_copy(struct text t)
 {
 	char *copy = memory_new(t.len + 1);

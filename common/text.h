@@ -52,6 +52,12 @@ bool text_take(struct text *rest, char separator, struct text *piece);
 /* A decimal number without sign, of digits only, at most MAX; NULL or why not. */
 const char *text_uint(struct text t, uint64_t max, uint64_t *out);
 
+/* How many bytes the UTF-8 character at the head of T has; 0 when there is none (RFC 3629 section 4: nothing overlong, no
+ * surrogate, nothing beyond U+10FFFF) and when T is empty. */
+size_t text_utf8(struct text t);
+/* How many bytes at the head of T are UTF-8: T.len when all are. */
+size_t text_utf8_head(struct text t);
+
 /* A NUL-terminated copy; free() it. A NUL inside T stays where it is. */
 char *text_copy(struct text t);
 /* Copies T into the SIZE bytes at OUT, cut if need be, always NUL-terminated; true when nothing was cut. */

@@ -277,29 +277,6 @@ static bool has_control(struct text value)
 	return false;
 }
 
-/* RFC 3629: well-formed UTF-8, no surrogates, nothing overlong. */
-static bool is_utf8(struct text t)
-{
-	for (size_t i = 0; i < t.len;) {
-		unsigned char c = (unsigned char)t.ptr[i++];
-		size_t more = c < 0x80                ? 0
-			      : c >= 0xc2 && c < 0xe0 ? 1
-			      : (c & 0xf0) == 0xe0    ? 2
-			      : c >= 0xf0 && c < 0xf5 ? 3
-						      : 9;
-		if (more > t.len - i)
-			return false;
-		unsigned char next = more ? (unsigned char)t.ptr[i] : 0;
-		if ((c == 0xe0 && next < 0xa0) || (c == 0xed && next > 0x9f) || (c == 0xf0 && next < 0x90) ||
-		    (c == 0xf4 && next > 0x8f))
-			return false;
-		for (; more; more--)
-			if (((unsigned char)t.ptr[i++] & 0xc0) != 0x80)
-				return false;
-	}
-	return true;
-}
-
 const char *from_parse(struct text value, char out[FROM_ADDRESS_SIZE])
 {
 	struct scan s = {.in = value, .out = out};
@@ -318,7 +295,7 @@ const char *from_parse(struct text value, char out[FROM_ADDRESS_SIZE])
 		return after_mailbox(peek(&s));
 	out[s.used] = '\0';
 	struct addr address;
-	if (!is_utf8(text_at(out, s.used)))
+	if (text_utf8_head(text_at(out, s.used)) < s.used)
 		return "an address that is not UTF-8";
 	return addr_parse(text_at(out, s.used), &address);
 }

@@ -115,6 +115,37 @@ static void numbers(void **state)
 	}
 }
 
+static void utf8(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len, first, head;
+	} rows[] = {
+		{"", 0, 0, 0},
+		{"a\0b", 3, 1, 3},
+		{"\xc2\xa9", 2, 2, 2},
+		{"\xe2\x82\xac!", 4, 3, 4},
+		{"\xf0\x90\x80\x80", 4, 4, 4},
+		{"\xf4\x8f\xbf\xbf", 4, 4, 4},
+		{"ab\x80", 3, 1, 2},           /* a lone continuation */
+		{"\xc3", 1, 0, 0},             /* cut */
+		{"\xe2\x82", 2, 0, 0},         /* cut */
+		{"\xc0\xaf", 2, 0, 0},         /* overlong */
+		{"\xe0\x9f\xbf", 3, 0, 0},     /* overlong */
+		{"\xf0\x8f\xbf\xbf", 4, 0, 0}, /* overlong */
+		{"\xed\xa0\x80", 3, 0, 0},     /* a surrogate */
+		{"\xf4\x90\x80\x80", 4, 0, 0}, /* beyond U+10FFFF */
+		{"\xf5\x80\x80\x80", 4, 0, 0}, /* beyond */
+		{"\xe2\x28\xa1", 3, 0, 0},     /* no continuation */
+		{"\xf0\x90\x28\x80", 4, 0, 0}, /* no continuation */
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		assert_int_equal(text_utf8(text_at(rows[i].bytes, rows[i].len)), rows[i].first);
+		assert_int_equal(text_utf8_head(text_at(rows[i].bytes, rows[i].len)), rows[i].head);
+	}
+}
+
 static void copies(void **state)
 {
 	char out[4], *copy = text_copy(text_head(TEXT("abc"), 2));
@@ -167,8 +198,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(clamps),       cmocka_unit_test(compares), cmocka_unit_test(searches),
-		cmocka_unit_test(takes_pieces), cmocka_unit_test(numbers),  cmocka_unit_test(copies),
-		cmocka_unit_test(buffers),      cmocka_unit_test(memory),
+		cmocka_unit_test(takes_pieces), cmocka_unit_test(numbers),  cmocka_unit_test(utf8),
+		cmocka_unit_test(copies),       cmocka_unit_test(buffers),  cmocka_unit_test(memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
