@@ -31,6 +31,7 @@ struct rotation {
 	struct seal *seal;
 	struct output *output;
 	bool force;
+	size_t unanswered; /* pending keys whose record DNS could not tell */
 };
 
 static void say(struct rotation *rotation, const char *domain, const char *selector, const char *did,
@@ -104,6 +105,7 @@ static const char *gate(struct rotation *rotation, struct pending *pending, stru
 	const char *wrong = NULL;
 	enum key_dns shown = key_dns_ask(&rotation->authority, &pending->question, detail, &record);
 	*result = shown == KEY_DNS_UNKNOWN ? "unknown" : "waits";
+	rotation->unanswered += shown == KEY_DNS_UNKNOWN;
 	if (shown != KEY_DNS_EVERYWHERE) {
 		wrong = "not shown";
 	} else if (test_private(rotation, &pending->question, buffer_view(&pending->sealed), buffer_view(&record),
@@ -320,6 +322,10 @@ int cmd_domain_rotate(struct ctl *ctl)
 	else
 		status = due ? rotate_due(&rotation, domain) : rotate_now(&rotation, domain);
 	output_end(&rotation.output, "nothing is due");
+	if (!status && rotation.unanswered)
+		status = complain(EX_TEMPFAIL, "run it again; meanwhile the active keys go on signing",
+				  "DNS could not tell about %zu pending key%s", rotation.unanswered,
+				  rotation.unanswered == 1 ? "" : "s");
 	dns_close(&rotation.authority);
 	seal_close(&rotation.seal);
 	return status;
