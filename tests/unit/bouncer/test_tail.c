@@ -37,7 +37,7 @@ static struct buffer story;
 
 static const char *rotated(char *out, int number, const char *suffix)
 {
-	snprintf(out, 160, "%s.%d%s", log_path, number, suffix);
+	snprintf(out, 600, "%s.%d%s", log_path, number, suffix);
 	return out;
 }
 
@@ -150,7 +150,7 @@ static void doom(struct model *m, unsigned first, unsigned end)
  * so it catches up first. */
 static void shift(struct model *m)
 {
-	char from[160], to[160];
+	char from[600], to[600];
 	static const char *const suffixes[] = {"", ".gz"};
 	for (int s = 0; s < 2; s++)
 		if (exists(rotated(from, ROTATED, suffixes[s]))) {
@@ -166,7 +166,7 @@ static void shift(struct model *m)
 
 static void rotate_rename(struct model *m)
 {
-	char to[160];
+	char to[600];
 	struct stat status;
 	if (m->writer_away || stat(log_path, &status) != 0 || status.st_size == 0)
 		return;
@@ -200,7 +200,7 @@ static void copy_file(const char *from, const char *to, bool compress)
 
 static void rotate_copytruncate(struct model *m)
 {
-	char to[160];
+	char to[600];
 	struct stat status;
 	if (m->writer_away || stat(log_path, &status) != 0 || status.st_size == 0)
 		return;
@@ -245,7 +245,7 @@ static void delete_it(struct model *m)
 
 static void compress_one(struct model *m)
 {
-	char from[160], to[160];
+	char from[600], to[600];
 	int n = 1 + (int)dice(m, ROTATED);
 	if (!exists(rotated(from, n, "")) || (n == 1 && m->writer_away))
 		return;
@@ -282,7 +282,7 @@ static void act(struct model *m)
 
 static void clear_folder(void)
 {
-	char path[160];
+	char path[600];
 	unlink(log_path);
 	for (int n = 1; n <= ROTATED; n++) {
 		unlink(rotated(path, n, ""));
