@@ -9,6 +9,12 @@
  *	wb:{CUSTOMER}:l:LIMIT-ID:SUBJECT            a speed: "tat_us amount period_us"
  *	wb:{CUSTOMER}:l:LIMIT-ID:SUBJECT:YYYYMMDD   a quota of the window that starts on that day: units used
  *	wb:{CUSTOMER}:r:NODE:QUEUE-ID               the receipt: instances, and key and cost of each charge
+ *	wb:{CUSTOMER}:t:LOGIN:s                     the takeover guard's present: "since hour volume before usual networks
+ *	                                            usual-networks", 40 days
+ *	wb:{CUSTOMER}:t:LOGIN:n                     the networks of its day (HyperLogLog), 2 days
+ *	wb:{CUSTOMER}:t:LOGIN:h                     its habits: hour of the week -> "week recipients", 60 days
+ *	wb:{CUSTOMER}:t:LOGIN:b                     bounces of unknown mailboxes: "hour count before", 3 hours
+ *	wb:{CUSTOMER}:t:LOGIN:x                     the guard has suspended it: the "since" of then, 7 days
  * SUBJECT is the login, login/network, customer, domain or destination domain. Limits of scope relay live under the
  * customer "*". Bytes that could make two keys one (":", "{", "}", "%", blanks, controls, non-ASCII) stand as %XX, and
  * overlong parts are cut and hashed, so that a key has at most COUNTERS_KEY_MAX bytes. All keys expire by themselves.
@@ -18,6 +24,7 @@
  * same id left behind is forgotten. */
 
 #include "common/limit.h"
+#include "common/takeover.h"
 
 #define COUNTERS_MAX_ITEMS   32
 #define COUNTERS_RECEIPT_TTL 3600 /* seconds: longer than the longest content transfer that Postfix allows */
@@ -33,6 +40,17 @@ struct counters_item {
 	bool settles;
 };
 
+/* What the takeover guard wants to know of a login, in the same call: its network is counted whatever becomes of the
+ * limits, its recipients when they are charged, and neither when the question is repeated. */
+struct counters_watch {
+	struct text login;   /* empty: the guard is not asked */
+	struct text network; /* the client's /24 or /48; empty: not known */
+	int64_t since;       /* seconds since 1970: facts of before count no more; 0: all count */
+	int32_t utc_offset;  /* of the customer's time zone, seconds: whose hours and days these are */
+	int64_t recipients;
+	bool looks; /* what is known is told, and nothing is counted */
+};
+
 struct counters_request {
 	struct text customer;
 	struct text node;     /* this host's name in the log and in keys */
@@ -41,6 +59,7 @@ struct counters_request {
 	bool begins;          /* the first question about this message: older receipts of the queue id are another's */
 	struct counters_item items[COUNTERS_MAX_ITEMS];
 	size_t count;
+	struct counters_watch watch;
 };
 
 enum counters_answer {
@@ -63,6 +82,8 @@ struct counters_result {
 	size_t count;   /* usage entries: the request's count, 0 unless CHARGED or REFUSED */
 	struct limit_usage usage[COUNTERS_MAX_ITEMS]; /* before this charge */
 	bool shadowed;                                /* CHARGED, though a shadow limit would have refused */
+	bool watched; /* the takeover guard was asked, and what it was told follows; never while Redis is away */
+	struct takeover_facts takeover;
 };
 
 /* How Redis is reached; from the configuration. */

@@ -278,7 +278,7 @@ static void ask_again(redisAsyncContext *redis, struct question *q)
 
 static const char *read_reply(const struct question *q, const redisReply *reply, struct counters_result *result)
 {
-	int64_t values[2 + COUNTERS_MAX_ITEMS];
+	int64_t values[COUNTERS_SCRIPT_VALUES];
 	size_t count = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
 	if (count > sizeof values / sizeof *values)
 		count = 0;
@@ -383,4 +383,13 @@ void counters_async_charge(struct counters_async *counters, const struct counter
 		counters->timer_set = true;
 		set_timer(counters->timer, counters->timeout_us);
 	}
+}
+
+void counters_async_suspend(struct counters_async *counters, struct text customer, struct text login, int64_t since)
+{
+	struct buffer call = {0};
+	if (!counters->redis || breaker_is_open(&counters->breaker))
+		return;
+	counters_script_suspend(customer, login, since, &call);
+	send_ahead(counters, NULL, &call);
 }

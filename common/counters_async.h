@@ -22,4 +22,8 @@ void counters_async_free(struct counters_async **counters);
 void counters_async_charge(struct counters_async *counters, const struct counters_request *request, counters_done *done,
 			   void *context);
 
+/* The takeover guard suspends a login, whose facts count from SINCE on: all that share this Redis are told, until the
+ * directory says it. Waits for nothing; while Redis is away nobody is told. */
+void counters_async_suspend(struct counters_async *counters, struct text customer, struct text login, int64_t since);
+
 #endif

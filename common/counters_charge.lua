@@ -1,6 +1,7 @@
 -- Charges all limits of one step of a message, or none.
 --
--- KEYS  one per limit, then the receipt when ARGV[1] is not empty
+-- KEYS  one per limit, then the receipt when ARGV[1] is not empty, then five when the takeover guard asks: its present,
+--       bounces, suspension, networks, habits
 -- ARGV  instance, receipt's life in seconds, "1" when this step begins a message; then seven per limit:
 --       kind       "s" speed | "q" quota
 --       enforced   "1" | "0" shadow
@@ -9,24 +10,141 @@
 --       room       the state may grow to this (limit_room); -1: nothing may pass
 --       amount     of a speed: N;  of a quota: when the key expires, seconds since 1970
 --       period     of a speed: microseconds; of a quota: "0"
--- Returns {answer, now in microseconds, fill of each limit before the charge}; answer 0 charged, 1 repeated, 2 refused.
+--       then five when the takeover guard asks: network or "", since, offset of local time in seconds, recipients,
+--       "1" when nothing is to be counted
+-- Returns {answer, now in microseconds, fill of each limit before the charge}; answer 0 charged, 1 repeated, 2 refused;
+-- and behind them, when the guard asks, its facts: networks, usual networks, recipients of this hour, of the hour before,
+-- usual ones, bad mailboxes, 1 when suspended. A repeated question has no fills.
 --
 -- The state of a speed is "tat amount period", that of a quota a number. The arithmetic is that of common/limit.c:
 -- integers below 2^53, and the one division of an edited speed in the same order of doubles.
 -- The receipt is lines: "i INSTANCE", "s KEY COST AMOUNT PERIOD", "q KEY COST 0 0".
 
-local FIELDS, FIRST = 7, 3
+local FIELDS, FIRST, WATCH = 7, 3, 5
 local instance, life, begins = ARGV[1], ARGV[2], ARGV[3] == '1'
-local count = (#ARGV - FIRST) / FIELDS
+local watched = (#ARGV - FIRST) % FIELDS == WATCH
+local count = math.floor((#ARGV - FIRST) / FIELDS)
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local stored = redis.call('MGET', unpack(KEYS))
+local stored = redis.call('MGET', unpack(KEYS, 1, watched and #KEYS - 2 or #KEYS))
+
+-- ---- the takeover guard: common/takeover.h
+
+-- What is usual for an hour of the week is an average of past weeks, each worth three quarters of the next one: a slot
+-- holds the last week that had mail at this hour, and the average after it.
+local KEEP, WEEK = 0.75, 168
+
+local function slot_at(entry, week)
+	local last, value = string.match(entry or '', '^(%d+) (%S+)$')
+	return last and value * KEEP ^ math.max(0, week - last - 1) or 0
+end
+
+-- A job that runs an hour earlier or later is as usual.
+local function usual_at(habits, hour)
+	local most, near = 0, {hour - 1, hour, hour + 1}
+	local entries = redis.call('HMGET', habits, near[1] % WEEK, near[2] % WEEK, near[3] % WEEK)
+	for i = 1, 3 do
+		most = math.max(most, slot_at(entries[i], math.floor(hour / WEEK)))
+	end
+	return math.ceil(most)
+end
+
+-- An hour is over. The first week is the habit; later ones change it by no more than a burst's worth.
+local function remember(habits, hour, volume, usual)
+	local week, slot = math.floor(hour / WEEK), hour % WEEK
+	redis.call('HSETNX', habits, 'first', week)
+	local known = redis.call('HMGET', habits, 'first', slot)
+	local average = volume
+	if tonumber(known[1]) < week then
+		average = slot_at(known[2], week) * KEEP + math.min(volume, 4 * usual + 100) * (1 - KEEP)
+	end
+	redis.call('HSET', habits, slot, string.format('%.0f %.2f', week, average))
+	redis.call('EXPIRE', habits, 60 * 86400)
+end
+
+local function bad_mailboxes(state)
+	local hour, count, before = string.match(state or '', '^(%d+) (%d+) (%d+)$')
+	local age = hour and math.floor(now / 3600000000) - hour
+	return age == 0 and count + before or age == 1 and tonumber(count) or 0
+end
+
+local function read_present(state, since, hour, habits)
+	local s, h, volume, before, usual, networks, usually =
+		string.match(state or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+	if not s then
+		return {since = since, hour = hour, volume = 0, before = 0, usual = usual_at(habits, hour), networks = 0, usually = 0}
+	end
+	return {since = tonumber(s), hour = tonumber(h), volume = tonumber(volume), before = tonumber(before),
+		usual = tonumber(usual), networks = tonumber(networks), usually = tonumber(usually)}
+end
+
+-- The present hour, and day, take the place of those that are over. A clock that goes back an hour or two, as at the end
+-- of daylight saving time, changes nothing.
+local function turn(p, hour, habits, looks)
+	if hour <= p.hour and hour >= p.hour - 2 then
+		return false
+	end
+	if not looks and p.volume > 0 then
+		remember(habits, p.hour, p.volume, p.usual)
+	end
+	local new_day = math.floor(hour / 24) ~= math.floor(p.hour / 24)
+	p.before = hour == p.hour + 1 and p.volume or 0
+	p.volume, p.hour, p.usual = 0, hour, usual_at(habits, hour)
+	if new_day then
+		if p.networks > 0 then
+			p.usually = p.usually == 0 and p.networks or math.ceil(p.usually * KEEP + p.networks * (1 - KEEP))
+		end
+		p.networks = 0
+	end
+	return new_day
+end
+
+local function watch(charged)
+	local a, k = #ARGV - WATCH, #KEYS - WATCH
+	local network, since, offset, recipients, looks = ARGV[a + 1], tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4],
+		ARGV[a + 5] == '1' or charged == nil
+	local networks, habits = KEYS[k + 4], KEYS[k + 5]
+	local hour = math.floor((now / 1000000 + offset) / 3600)
+	local p = read_present(stored[k + 1], since, hour, habits)
+	local forget = turn(p, hour, habits, looks)
+	local bad, suspended = bad_mailboxes(stored[k + 2]), tonumber(stored[k + 3])
+	if since > p.since then
+		p.since, p.volume, p.before, p.networks, bad, forget = since, 0, 0, 0, 0, true
+		if not looks then
+			redis.call('DEL', KEYS[k + 2])
+		end
+	end
+	if not looks then
+		if forget then
+			redis.call('DEL', networks)
+		end
+		if network ~= '' and redis.call('PFADD', networks, network) == 1 then
+			p.networks = redis.call('PFCOUNT', networks)
+			redis.call('EXPIRE', networks, 2 * 86400)
+		end
+		p.volume = p.volume + (charged and recipients or 0)
+		redis.call('SET', KEYS[k + 1], string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', p.since, p.hour, p.volume,
+			p.before, p.usual, p.networks, p.usually), 'EX', 40 * 86400)
+	end
+	return {p.networks, p.usually, p.volume, p.before, p.usual, bad, suspended and suspended >= p.since and 1 or 0}
+end
+
+-- CHARGED: true or false; nil for a repeated question.
+local function answer(code, fills, charged)
+	local out = {code, now, unpack(fills)}
+	for _, fact in ipairs(watched and watch(charged) or {}) do
+		out[#out + 1] = fact
+	end
+	return out
+end
+
+-- ---- the limits
 
 local receipt = '\n'
 if instance ~= '' and stored[count + 1] then
 	receipt = stored[count + 1]
 	if string.find(receipt, '\ni ' .. instance .. '\n', 1, true) then
-		return {1, now}
+		return answer(1, {})
 	end
 	if begins then
 		receipt = '\n'
@@ -84,7 +202,7 @@ for i = 1, count do
 	end
 end
 if refused then
-	return {2, now, unpack(fill)}
+	return answer(2, fill, false)
 end
 
 local function charge(i, kind, cost, amount, period)
@@ -108,4 +226,4 @@ end
 if instance ~= '' then
 	redis.call('SET', KEYS[count + 1], receipt .. 'i ' .. instance .. '\n', 'EX', life)
 end
-return {0, now, unpack(fill)}
+return answer(0, fill, true)

@@ -13,8 +13,11 @@
 #define FNV_OFFSET     UINT64_C(0xcbf29ce484222325) /* FNV-1a of 64 bits, draft-eastlake-fnv */
 #define FNV_PRIME      UINT64_C(0x100000001b3)
 #define DIGITS_MAX     24
+#define SUSPENDED_S    (7 * DAY_S) /* until the directory says so: longer than anybody leaves Postgres away */
 
-enum { ITEM_ARGUMENTS = 7, FIXED_ARGUMENTS = 3 };
+enum { ITEM_ARGUMENTS = 7, FIXED_ARGUMENTS = 3, WATCH_ARGUMENTS = 5 };
+/* The guard's keys in the order of the script's. */
+static const char watch_keys[] = {'s', 'b', 'x', 'n', 'h'};
 
 static size_t decimal(int64_t value, char out[DIGITS_MAX])
 {
@@ -157,6 +160,18 @@ size_t counters_script_receipt_key(struct text customer, struct text node, struc
 	return key.len;
 }
 
+static struct text watch_key(struct text customer, struct text login, char kind, char out[COUNTERS_KEY_MAX])
+{
+	struct key key = {out, 0};
+	add(&key, TEXT("wb:{"));
+	add_part(&key, customer);
+	add(&key, TEXT("}:t:"));
+	add_part(&key, login);
+	add(&key, TEXT(":"));
+	add(&key, text_at(&kind, 1));
+	return text_at(out, key.len);
+}
+
 static void begin_call(struct buffer *out, enum counters_script script, size_t keys, size_t arguments)
 {
 	head(out, '*', 3 + keys + arguments);
@@ -178,17 +193,34 @@ static void item_arguments(struct buffer *out, const struct counters_item *item)
 	bulk_number(out, limit_period_us(spec->period));
 }
 
+static void watch_arguments(struct buffer *out, const struct counters_watch *watch)
+{
+	bulk(out, watch->network);
+	bulk_number(out, watch->since);
+	bulk_number(out, watch->utc_offset);
+	bulk_number(out, watch->recipients);
+	bulk(out, watch->looks ? TEXT("1") : TEXT("0"));
+}
+
+static void charge_keys(struct buffer *out, const struct counters_request *request)
+{
+	char key[COUNTERS_KEY_MAX];
+	for (size_t i = 0; i < request->count; i++)
+		bulk(out, text_at(key, counters_script_key(request, i, key)));
+	if (request->queue_id.len)
+		bulk(out, text_at(key, counters_script_receipt_key(request->customer, request->node, request->queue_id,
+								   key)));
+	for (size_t i = 0; request->watch.login.len && i < sizeof watch_keys; i++)
+		bulk(out, watch_key(request->customer, request->watch.login, watch_keys[i], key));
+}
+
 void counters_script_charge(const struct counters_request *request, struct buffer *out)
 {
 	char key[COUNTERS_KEY_MAX];
-	bool receipt = request->queue_id.len > 0;
-	begin_call(out, COUNTERS_SCRIPT_CHARGE, request->count + receipt,
-		   FIXED_ARGUMENTS + request->count * ITEM_ARGUMENTS);
-	for (size_t i = 0; i < request->count; i++)
-		bulk(out, text_at(key, counters_script_key(request, i, key)));
-	if (receipt)
-		bulk(out, text_at(key, counters_script_receipt_key(request->customer, request->node, request->queue_id,
-								   key)));
+	bool receipt = request->queue_id.len > 0, watched = request->watch.login.len > 0;
+	begin_call(out, COUNTERS_SCRIPT_CHARGE, request->count + receipt + (watched ? sizeof watch_keys : 0),
+		   FIXED_ARGUMENTS + request->count * ITEM_ARGUMENTS + (watched ? WATCH_ARGUMENTS : 0));
+	charge_keys(out, request);
 	struct key instance = {key, 0};
 	add_part(&instance, request->instance);
 	/* A receipt of a nameless question: "-", since the empty argument means none. */
@@ -198,6 +230,27 @@ void counters_script_charge(const struct counters_request *request, struct buffe
 	bulk(out, request->begins ? TEXT("1") : TEXT("0"));
 	for (size_t i = 0; i < request->count; i++)
 		item_arguments(out, &request->items[i]);
+	if (watched)
+		watch_arguments(out, &request->watch);
+}
+
+void counters_script_bounces(struct text customer, struct text login, int64_t count, struct buffer *out)
+{
+	char key[COUNTERS_KEY_MAX];
+	begin_call(out, COUNTERS_SCRIPT_BOUNCES, 1, 1);
+	bulk(out, watch_key(customer, login, 'b', key));
+	bulk_number(out, count);
+}
+
+void counters_script_suspend(struct text customer, struct text login, int64_t since, struct buffer *out)
+{
+	char key[COUNTERS_KEY_MAX];
+	head(out, '*', 5);
+	bulk(out, TEXT("SET"));
+	bulk(out, watch_key(customer, login, 'x', key));
+	bulk_number(out, since);
+	bulk(out, TEXT("EX"));
+	bulk_number(out, SUSPENDED_S);
 }
 
 void counters_script_refund(struct text customer, struct text node, struct text queue_id, struct buffer *out)
@@ -242,6 +295,7 @@ void counters_script_auth(const char *password, struct buffer *out)
 void counters_script_expect(const struct counters_request *request, struct counters_expected *out)
 {
 	out->count = request->count;
+	out->watched = request->watch.login.len > 0;
 	for (size_t i = 0; i < request->count; i++) {
 		const struct counters_item *item = &request->items[i];
 		out->items[i].spec = item->limit.spec;
@@ -273,13 +327,25 @@ void counters_script_judge(const struct counters_expected *expected, int64_t now
 	}
 }
 
+/* The facts as the script tells them, at the end of its answer. */
+static void read_facts(const int64_t facts[COUNTERS_SCRIPT_FACTS], struct counters_result *out)
+{
+	out->watched = true;
+	out->takeover = (struct takeover_facts){.networks = facts[0],
+						.networks_usual = facts[1],
+						.volume = facts[2],
+						.volume_before = facts[3],
+						.volume_usual = facts[4],
+						.bad_mailboxes = facts[5],
+						.suspended = facts[6] != 0};
+}
+
 /* The first integer of the script's answer. */
 enum { ANSWER_CHARGED, ANSWER_REPEATED, ANSWER_REFUSED };
 
-const char *counters_script_result(const struct counters_expected *expected, const int64_t *values, size_t count,
-				   struct counters_result *out)
+static const char *read_charge(const struct counters_expected *expected, const int64_t *values, size_t count,
+			       struct counters_result *out)
 {
-	*out = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
 	if (count == 2 && values[0] == ANSWER_REPEATED) {
 		out->answer = COUNTERS_REPEATED;
 		return NULL;
@@ -293,4 +359,17 @@ const char *counters_script_result(const struct counters_expected *expected, con
 		return "the charge script and the limits disagree";
 	*out = judged;
 	return NULL;
+}
+
+const char *counters_script_result(const struct counters_expected *expected, const int64_t *values, size_t count,
+				   struct counters_result *out)
+{
+	size_t facts = expected->watched ? COUNTERS_SCRIPT_FACTS : 0;
+	*out = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
+	if (count < 2 + facts)
+		return "not an answer of the charge script";
+	const char *why = read_charge(expected, values, count - facts, out);
+	if (!why && facts)
+		read_facts(values + count - facts, out);
+	return why;
 }

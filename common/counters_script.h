@@ -6,7 +6,7 @@
 
 #include "common/counters.h"
 
-enum counters_script { COUNTERS_SCRIPT_CHARGE, COUNTERS_SCRIPT_REFUND, COUNTERS_SCRIPT_MAX };
+enum counters_script { COUNTERS_SCRIPT_CHARGE, COUNTERS_SCRIPT_REFUND, COUNTERS_SCRIPT_BOUNCES, COUNTERS_SCRIPT_MAX };
 
 struct counters_script_text {
 	struct text source;
@@ -18,6 +18,10 @@ extern const struct counters_script_text counters_scripts[COUNTERS_SCRIPT_MAX];
  * COUNTERS_MAX_ITEMS. */
 void counters_script_charge(const struct counters_request *request, struct buffer *out);
 void counters_script_refund(struct text customer, struct text node, struct text queue_id, struct buffer *out);
+/* COUNT more bounces of unknown mailboxes for a login. */
+void counters_script_bounces(struct text customer, struct text login, int64_t count, struct buffer *out);
+/* The takeover guard suspends a login, whose facts count from SINCE on: SET, whose answer is a status. */
+void counters_script_suspend(struct text customer, struct text login, int64_t since, struct buffer *out);
 /* The same call by EVAL, which also teaches Redis the script: for the answer NOSCRIPT. CALL is what the functions above
  * appended. */
 void counters_script_spell_out(enum counters_script script, struct text call, struct buffer *out);
@@ -33,6 +37,7 @@ size_t counters_script_receipt_key(struct text customer, struct text node, struc
 /* What an answer is compared with: the part of a request that must outlive it. */
 struct counters_expected {
 	size_t count;
+	bool watched;
 	struct {
 		struct limit_spec spec;
 		int64_t cost, window_end;
@@ -40,6 +45,9 @@ struct counters_expected {
 	} items[COUNTERS_MAX_ITEMS];
 };
 void counters_script_expect(const struct counters_request *request, struct counters_expected *out);
+/* The most integers that an answer has: two, a fill for each limit, and the facts of the takeover guard. */
+#define COUNTERS_SCRIPT_FACTS  7
+#define COUNTERS_SCRIPT_VALUES (2 + COUNTERS_MAX_ITEMS + COUNTERS_SCRIPT_FACTS)
 /* The integers of Redis' answer as a result. NULL; or why they are none, and *OUT is UNAVAILABLE. */
 const char *counters_script_result(const struct counters_expected *expected, const int64_t *values, size_t count,
 				   struct counters_result *out);

@@ -252,7 +252,7 @@ static redisReply *call_redis(struct counters *counters, enum counters_script sc
 static const char *read_result(const struct counters_request *request, const redisReply *reply,
 			       struct counters_result *result)
 {
-	int64_t values[2 + COUNTERS_MAX_ITEMS];
+	int64_t values[COUNTERS_SCRIPT_VALUES];
 	struct counters_expected expected;
 	size_t count = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
 	if (count > sizeof values / sizeof *values)
@@ -294,6 +294,20 @@ static int refund_redis(struct counters *counters, struct text customer, struct 
 	struct buffer call = {0};
 	counters_script_refund(customer, node, queue_id, &call);
 	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_REFUND, buffer_view(&call));
+	buffer_free(&call);
+	if (!reply)
+		return -1;
+	freeReplyObject(reply);
+	return 0;
+}
+
+int counters_bounces(struct counters *counters, struct text customer, struct text login, int64_t count)
+{
+	if (counters->only_local)
+		return -1;
+	struct buffer call = {0};
+	counters_script_bounces(customer, login, count, &call);
+	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_BOUNCES, buffer_view(&call));
 	buffer_free(&call);
 	if (!reply)
 		return -1;

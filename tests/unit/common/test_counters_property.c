@@ -211,7 +211,7 @@ static void charge_step(redisContext *redis, struct model *m)
 	struct buffer call = {0};
 	counters_script_charge(&request, &call);
 	redisReply *reply = run(redis, COUNTERS_SCRIPT_CHARGE, &call);
-	int64_t values[2 + COUNTERS_MAX_ITEMS];
+	int64_t values[COUNTERS_SCRIPT_VALUES];
 	for (size_t i = 0; i < reply->elements; i++)
 		values[i] = reply->element[i]->integer;
 	struct counters_expected expected;
