@@ -255,6 +255,9 @@ void directory_login_encode(const struct directory_login *in, struct buffer *out
 	put_text(out, in->networks.bytes);
 	put_text(out, in->limits.bytes);
 	put_text(out, in->destinations.bytes);
+	put_int(out, in->suspended_at);
+	put_text(out, in->suspended_reason);
+	put_int(out, in->guard_since);
 }
 
 const char *directory_login_decode(struct text bytes, struct directory_login *out)
@@ -269,6 +272,9 @@ const char *directory_login_decode(struct text bytes, struct directory_login *ou
 	out->networks = take_list(&in);
 	out->limits = take_list(&in);
 	out->destinations = take_list(&in);
+	out->suspended_at = take_int(&in);
+	out->suspended_reason = take_text(&in);
+	out->guard_since = take_int(&in);
 	return record_end(&in);
 }
 
@@ -285,6 +291,7 @@ void directory_customer_encode(const struct directory_customer *in, struct buffe
 	put_text(out, in->limits.bytes);
 	put_text(out, in->offsets.bytes);
 	put_int(out, in->max_recipients);
+	put_byte(out, (int)in->takeover);
 }
 
 const char *directory_customer_decode(struct text bytes, struct directory_customer *out)
@@ -300,6 +307,7 @@ const char *directory_customer_decode(struct text bytes, struct directory_custom
 	out->limits = take_list(&in);
 	out->offsets = take_list(&in);
 	out->max_recipients = take_int(&in);
+	out->takeover = (enum takeover_action)take_enum(&in, TAKEOVER_ACTION_MAX);
 	return record_end(&in);
 }
 

@@ -9,6 +9,7 @@
 #include "common/limit.h"
 #include "common/network.h"
 #include "common/rights.h"
+#include "common/takeover.h"
 #include "common/text.h"
 
 /* A change of any record's layout raises it; a reader refuses another one. */
@@ -34,6 +35,9 @@ struct directory_login {
 	struct directory_list networks;     /* directory_network_next(); empty: from anywhere */
 	struct directory_list limits;       /* directory_limit_next(): scopes login and network */
 	struct directory_list destinations; /* directory_right_next(): whom it may write to; empty: anybody */
+	int64_t suspended_at;               /* by the takeover guard, seconds since 1970; 0: it is not */
+	struct text suspended_reason;
+	int64_t guard_since; /* the takeover guard counts from here on; 0: from the beginning */
 };
 
 struct directory_customer {
@@ -47,6 +51,7 @@ struct directory_customer {
 	struct directory_list limits;  /* scopes customer and destination */
 	struct directory_list offsets; /* directory_offset_next(): the customer's time zone */
 	int64_t max_recipients;        /* of one message; 0: no bound but Postfix' own */
+	enum takeover_action takeover; /* what becomes of a login that seems to be taken over */
 };
 
 struct directory_domain {

@@ -157,6 +157,9 @@ static void login_record(struct follow_reader *reader, const struct pg_result *r
 		.rights = read_rights(reader, pg_field(rows, row, 6)),
 		.limits = read_limits(reader, pg_field(rows, row, 7)),
 		.destinations = read_destinations(&destinations, pg_field(rows, row, 8)),
+		.suspended_at = pg_int(rows, row, 9),
+		.suspended_reason = pg_field(rows, row, 10),
+		.guard_since = pg_int(rows, row, 11),
 	};
 	directory_login_encode(&login, &reader->record);
 	buffer_free(&networks);
@@ -207,6 +210,7 @@ static void customer_record(struct follow_reader *reader, const struct pg_result
 {
 	static const char *const from_names[DIRECTORY_FROM_MAX] = {"off", "log", "enforce"};
 	int header_from = index_of(pg_field(rows, row, 4), from_names, DIRECTORY_FROM_MAX);
+	int takeover = index_of(pg_field(rows, row, 10), takeover_action_names, TAKEOVER_ACTION_MAX);
 	struct directory_customer customer = {
 		.name = pg_field(rows, row, 0),
 		.status = text_equal(pg_field(rows, row, 1), TEXT("active")) ? DIRECTORY_ACTIVE : DIRECTORY_SUSPENDED,
@@ -218,6 +222,7 @@ static void customer_record(struct follow_reader *reader, const struct pg_result
 		.list_unsubscribe = pg_field(rows, row, 7),
 		.limits = read_limits(reader, pg_field(rows, row, 8)),
 		.max_recipients = pg_int(rows, row, 9),
+		.takeover = takeover < 0 ? TAKEOVER_ALERT : (enum takeover_action)takeover,
 	};
 	directory_customer_encode(&customer, &reader->record);
 }
@@ -295,14 +300,15 @@ struct source {
 	"ORDER BY m.id) FROM waybill.limits AS m WHERE " condition ")"
 
 static const struct source sources[DIRECTORY_KIND_MAX] = {
-	[DIRECTORY_CUSTOMERS] =
-		{"SELECT c.customer, c.status, c.status_reason, " EPOCH(
-			 "c.status_until") ", c.header_from, c.time_zone, c.return_path, "
-					   "c.list_unsubscribe, " LIMITS(
-						   "m.customer = c.customer AND "
-						   "m.scope IN ('customer', "
-						   "'destination')") ", c.max_recipients FROM waybill.customers AS c",
-		 " WHERE c.customer = ANY ($1::text[])", " ORDER BY c.customer COLLATE \"C\"", customer_record},
+	[DIRECTORY_CUSTOMERS] = {"SELECT c.customer, c.status, c.status_reason, " EPOCH(
+					 "c.status_until") ", c.header_from, c.time_zone, c.return_path, "
+							   "c.list_unsubscribe, " LIMITS(
+								   "m.customer = c.customer AND "
+								   "m.scope IN ('customer', "
+								   "'destination')") ", c.max_recipients, c.takeover "
+										     "FROM waybill.customers AS c",
+				 " WHERE c.customer = ANY ($1::text[])", " ORDER BY c.customer COLLATE \"C\"",
+				 customer_record},
 	[DIRECTORY_DOMAINS] =
 		{"SELECT d.domain, d.customer, d.header_profile, d.signatures, (SELECT string_agg(k.selector || ' ' || "
 		 "k.algorithm || ' ' || "
@@ -312,19 +318,16 @@ static const struct source sources[DIRECTORY_KIND_MAX] = {
 			 "m.customer = d.customer AND m.scope = 'domain' AND coalesce(m.domain, d.domain) = "
 			 "d.domain") " FROM waybill.domains AS d",
 		 " WHERE d.domain = ANY ($1::text[])", " ORDER BY d.domain COLLATE \"C\"", domain_record},
+	/* clang-format off */
 	[DIRECTORY_LOGINS] =
-		{"SELECT l.login, l.customer, l.enabled, " EPOCH("l.created_at") ", " EPOCH(
-			 "l.expires_at") ", "
-					 "array_to_string(l.networks, ','), (SELECT string_agg(CASE WHEN r.allow THEN "
-					 "'+' ELSE '-' END || r.pattern, "
-					 "chr(10) ORDER BY r.pattern) FROM waybill.rights AS r WHERE r.login = "
-					 "l.login), " LIMITS(
-						 "m.customer = l.customer AND m.scope IN ('login', 'network') AND "
-						 "coalesce(m.login, l.login) = l.login") ", "
-											 "array_to_string(l."
-											 "destinations, ',') FROM "
-											 "waybill.logins AS l",
+		{"SELECT l.login, l.customer, l.enabled, " EPOCH("l.created_at") ", " EPOCH("l.expires_at") ", "
+		 "array_to_string(l.networks, ','), (SELECT string_agg(CASE WHEN r.allow THEN '+' ELSE '-' END || r.pattern, "
+		 "chr(10) ORDER BY r.pattern) FROM waybill.rights AS r WHERE r.login = l.login), "
+		 LIMITS("m.customer = l.customer AND m.scope IN ('login', 'network') AND coalesce(m.login, l.login) = l.login") ", "
+		 "array_to_string(l.destinations, ','), " EPOCH("l.suspended_at") ", l.suspended_reason, " EPOCH("l.guard_since")
+		 " FROM waybill.logins AS l",
 		 " WHERE l.login = ANY ($1::text[])", " ORDER BY l.login COLLATE \"C\"", login_record},
+	/* clang-format on */
 	[DIRECTORY_RELAY] = {"SELECT '', " LIMITS("m.scope = 'relay'"), " WHERE $1::text[] IS NOT NULL", "",
 			     relay_record},
 	[DIRECTORY_SUPPRESSIONS] =

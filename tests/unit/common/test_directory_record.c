@@ -42,6 +42,9 @@ static void sample_login(struct buffer *out)
 		.networks = {buffer_view(&networks)},
 		.limits = {buffer_view(&limits)},
 		.destinations = {buffer_view(&rights)},
+		.suspended_at = 1790000100,
+		.suspended_reason = TEXT("score 90"),
+		.guard_since = 1790000200,
 	};
 	directory_login_encode(&login, out);
 	buffer_free(&rights);
@@ -65,6 +68,7 @@ static void sample_customer(struct buffer *out)
 		.list_unsubscribe = T("https://u.example/{token}"),
 		.offsets = {buffer_view(&offsets)},
 		.max_recipients = 500,
+		.takeover = TAKEOVER_SUSPEND,
 	};
 	directory_customer_encode(&customer, out);
 	buffer_free(&offsets);
@@ -133,6 +137,9 @@ static void login_comes_back(void **state)
 	assert_true(login.enabled);
 	assert_int_equal(login.created_at, 1790000000);
 	assert_int_equal(login.expires_at, -1);
+	assert_int_equal(login.suspended_at, 1790000100);
+	assert_text(login.suspended_reason, "score 90");
+	assert_int_equal(login.guard_since, 1790000200);
 	struct right right;
 	assert_true(directory_right_next(&login.rights, &right));
 	assert_true(right.allow);
@@ -173,6 +180,7 @@ static void the_others_come_back(void **state)
 	assert_int_equal(customer.status_until, 1800000000);
 	assert_int_equal(customer.header_from, DIRECTORY_FROM_ENFORCE);
 	assert_int_equal(customer.max_recipients, 500);
+	assert_int_equal(customer.takeover, TAKEOVER_SUSPEND);
 	assert_int_equal(directory_offset_at(customer.offsets, 0), 3600);
 	assert_int_equal(directory_offset_at(customer.offsets, 1999), 3600);
 	assert_int_equal(directory_offset_at(customer.offsets, 2000), 7200);
