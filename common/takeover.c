@@ -11,7 +11,8 @@
 #define FACT_MAX       (INT64_C(1) << 40) /* products of two facts fit an int64 */
 
 const char *const takeover_action_names[TAKEOVER_ACTION_MAX + 1] = {"off", "alert", "hold", "suspend", NULL};
-const char *const takeover_outcome_names[TAKEOVER_OUTCOME_MAX] = {"quiet", "shadow", "alert", "hold", "suspend"};
+const char *const takeover_outcome_names[TAKEOVER_OUTCOME_MAX + 1] = {"quiet", "shadow",  "alert",
+								      "hold",  "suspend", NULL};
 
 static int64_t larger(int64_t a, int64_t b)
 {
@@ -61,6 +62,18 @@ struct takeover_score takeover_score(const struct takeover_marks *marks, const s
 	if (score.total > FULL)
 		score.total = FULL;
 	return score;
+}
+
+void takeover_describe(const struct takeover_marks *marks, const struct takeover_facts *facts, struct buffer *out)
+{
+	struct takeover_score score = takeover_score(marks, facts);
+	buffer_format(out, "score %d of %lld: %lld networks today (usual %lld; %d points), ", score.total,
+		      (long long)marks->score, (long long)facts->networks, (long long)facts->networks_usual,
+		      score.networks);
+	buffer_format(out, "%lld recipients this hour (usual %lld; %d points), ", (long long)facts->volume,
+		      (long long)facts->volume_usual, score.volume);
+	buffer_format(out, "%lld bounces of unknown mailboxes (%d points)", (long long)facts->bad_mailboxes,
+		      score.bounces);
 }
 
 int64_t takeover_shadow_until(const struct takeover_marks *marks, const struct takeover_rule *rule)

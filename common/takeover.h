@@ -46,6 +46,8 @@ struct takeover_score takeover_score(const struct takeover_marks *marks, const s
 /* The marks that hold for this login: the configured ones, or more where more is usual. */
 int64_t takeover_networks_mark(const struct takeover_marks *marks, const struct takeover_facts *facts);
 int64_t takeover_volume_mark(const struct takeover_marks *marks, const struct takeover_facts *facts);
+/* Appends the reasons in words: "score 100 of 80: 24 networks today (usual 2; 100 points), …". */
+void takeover_describe(const struct takeover_marks *marks, const struct takeover_facts *facts, struct buffer *out);
 
 /* What becomes of a message. */
 enum takeover_outcome {
@@ -56,8 +58,8 @@ enum takeover_outcome {
 	TAKEOVER_SUSPENDED, /* it is refused, and so is all that follows */
 	TAKEOVER_OUTCOME_MAX
 };
-/* "quiet", "shadow", "alert", "hold", "suspend". */
-extern const char *const takeover_outcome_names[TAKEOVER_OUTCOME_MAX];
+/* "quiet", "shadow", "alert", "hold", "suspend", NULL: the words of events, and a metric's values. */
+extern const char *const takeover_outcome_names[TAKEOVER_OUTCOME_MAX + 1];
 
 /* What the guard may do with a login. */
 struct takeover_rule {

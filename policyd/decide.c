@@ -56,6 +56,8 @@ static struct verdict login_verdict(const struct request *request, const struct 
 		return refuse(REPLY_LOGIN_UNKNOWN, TEXT(""));
 	if (!login->enabled)
 		return refuse(REPLY_LOGIN_DISABLED, TEXT(""));
+	if (login->suspended_at)
+		return refuse(REPLY_LOGIN_SUSPENDED, login->suspended_reason);
 	if (login->expires_at && login->expires_at <= facts->now_s)
 		return refuse(REPLY_LOGIN_EXPIRED, TEXT(""));
 	if (!network_allowed(login, request->values[REQUEST_CLIENT_ADDRESS]))
@@ -145,25 +147,28 @@ static int64_t cost_of(enum limit_unit unit, const struct request *request)
 	return 0;
 }
 
-/* Whom a limit counts; empty for scopes that are the milter's. */
-static struct text subject_of(enum limit_scope scope, const struct request *request, struct decide_plan *plan)
+static void print_source(const struct request *request, char out[NETWORK_TEXT_MAX])
 {
 	struct network address;
-	char net[NETWORK_TEXT_MAX];
+	if (network_parse(request->values[REQUEST_CLIENT_ADDRESS], &address)) {
+		text_put(TEXT("unknown"), out, NETWORK_TEXT_MAX);
+	} else {
+		address = network_of_source(&address);
+		network_print(&address, out);
+	}
+}
+
+/* Whom a limit counts; empty for scopes that are the milter's. */
+static struct text subject_of(enum limit_scope scope, struct decide_plan *plan)
+{
 	if (scope == LIMIT_LOGIN)
 		return text_of(plan->login);
 	if (scope != LIMIT_NETWORK)
 		return TEXT("");
-	if (network_parse(request->values[REQUEST_CLIENT_ADDRESS], &address)) {
-		text_put(TEXT("unknown"), net, sizeof net);
-	} else {
-		address = network_of_source(&address);
-		network_print(&address, net);
-	}
 	size_t len = strlen(plan->login);
 	memcpy(plan->network, plan->login, len);
 	plan->network[len] = '/';
-	text_put(text_of(net), plan->network + len + 1, sizeof plan->network - len - 1);
+	text_put(text_of(plan->source), plan->network + len + 1, sizeof plan->network - len - 1);
 	return text_of(plan->network);
 }
 
@@ -171,7 +176,7 @@ static const char *plan_item(const struct request *request, const struct decide_
 			     struct decide_plan *plan)
 {
 	size_t n = plan->request.count;
-	struct text subject = subject_of(limit->scope, request, plan);
+	struct text subject = subject_of(limit->scope, plan);
 	if (!subject.len)
 		return NULL;
 	if (n == COUNTERS_MAX_ITEMS)
@@ -189,6 +194,20 @@ static const char *plan_item(const struct request *request, const struct decide_
 	return NULL;
 }
 
+static void plan_watch(const struct request *request, const struct decide_facts *facts, struct decide_plan *plan)
+{
+	plan->rule = (struct takeover_rule){facts->customer->takeover, facts->login->created_at};
+	plan->request.watch = (struct counters_watch){0};
+	if (plan->rule.action != TAKEOVER_OFF)
+		plan->request.watch = (struct counters_watch){
+			.login = text_of(plan->login),
+			.network = text_of(plan->source),
+			.since = facts->login->guard_since,
+			.utc_offset = directory_offset_at(facts->customer->offsets, facts->now_s),
+			.recipients = cost_of(LIMIT_RECIPIENTS, request),
+		};
+}
+
 const char *decide_plan(const struct request *request, const struct decide_facts *facts, struct text node,
 			struct decide_plan *plan)
 {
@@ -204,6 +223,8 @@ const char *decide_plan(const struct request *request, const struct decide_facts
 	plan->request.instance = request->values[REQUEST_INSTANCE];
 	plan->request.begins = true;
 	plan->request.count = 0;
+	print_source(request, plan->source);
+	plan_watch(request, facts, plan);
 	while (directory_limit_next(&limits, &limit)) {
 		const char *why = plan_item(request, facts, &limit, plan);
 		if (why)
@@ -268,11 +289,42 @@ struct verdict decide_limits(const struct decide_plan *plan, const struct counte
 	case COUNTERS_REFUSED: break;
 	case COUNTERS_UNAVAILABLE:
 	case COUNTERS_ANSWER_MAX:
+		if (!plan->request.count)
+			return allow();
 		return refuse(result->rule == COUNTERS_FALL_ACCEPT ? REPLY_UNCOUNTED : REPLY_COUNTERS_AWAY, TEXT(""));
 	}
 	const struct counters_item *item = &plan->request.items[result->binding];
 	const struct limit_usage *usage = &result->usage[result->binding];
 	return (struct verdict){.reason = limit_reason(item, usage), .item = item, .usage = *usage};
+}
+
+/* A limit's refusal stays, unless the guard refuses for good. */
+static enum reply_reason takeover_reason(enum takeover_outcome outcome, enum reply_reason reason)
+{
+	bool accepted = reply_kind(reason) == REPLY_ACCEPT;
+	switch (outcome) {
+	case TAKEOVER_SHADOWED: return accepted ? REPLY_TAKEOVER_SHADOW : reason;
+	case TAKEOVER_ALERTED: return accepted ? REPLY_TAKEOVER_ALERT : reason;
+	case TAKEOVER_HELD: return accepted ? REPLY_TAKEOVER_HELD : reason;
+	case TAKEOVER_SUSPENDED: return REPLY_TAKEOVER_SUSPENDED;
+	case TAKEOVER_QUIET:
+	case TAKEOVER_OUTCOME_MAX: break;
+	}
+	return reason;
+}
+
+void decide_takeover(const struct decide_plan *plan, const struct counters_result *result,
+		     const struct takeover_marks *marks, int64_t now_s, struct verdict *verdict)
+{
+	if (!result->watched)
+		return;
+	verdict->takeover = (struct decide_takeover){
+		.outcome = takeover_judge(marks, &plan->rule, &result->takeover, now_s),
+		.score = takeover_score(marks, &result->takeover),
+		.facts = result->takeover,
+		.marks = marks,
+	};
+	verdict->reason = takeover_reason(verdict->takeover.outcome, verdict->reason);
 }
 
 static void print_limit(const struct limit *limit, char out[DECIDE_LIMIT_TEXT])
@@ -322,6 +374,18 @@ static void add_field(struct buffer *out, const char *name, struct text value)
 	buffer_text(out, value);
 }
 
+/* Each sign beside its mark. */
+static void add_takeover(struct buffer *out, const struct decide_takeover *takeover)
+{
+	const struct takeover_facts *facts = &takeover->facts;
+	const struct takeover_marks *marks = takeover->marks;
+	buffer_format(out, ", score=%d/%lld, networks=%lld/%lld", takeover->score.total, (long long)marks->score,
+		      (long long)facts->networks, (long long)takeover_networks_mark(marks, facts));
+	buffer_format(out, ", volume=%lld/%lld, bounces=%lld/%lld", (long long)facts->volume,
+		      (long long)takeover_volume_mark(marks, facts), (long long)facts->bad_mailboxes,
+		      (long long)marks->bounces);
+}
+
 void decide_log_line(const struct request *request, struct text customer, const struct verdict *verdict,
 		     struct buffer *out)
 {
@@ -337,6 +401,8 @@ void decide_log_line(const struct request *request, struct text customer, const 
 		buffer_format(out, ", used=%lld/%lld", (long long)verdict->usage.used,
 			      (long long)verdict->usage.allowed_units);
 	}
+	if (verdict->takeover.outcome != TAKEOVER_QUIET)
+		add_takeover(out, &verdict->takeover);
 	buffer_add(out, ", from=<", 8);
 	buffer_text(out, request->values[REQUEST_SENDER]);
 	buffer_char(out, '>');

@@ -31,11 +31,20 @@ struct decide_facts {
 	const struct directory_suppression *suppression; /* of the recipient, expired or not; NULL: none */
 };
 
+/* What the takeover guard found. */
+struct decide_takeover {
+	enum takeover_outcome outcome;
+	struct takeover_score score;
+	struct takeover_facts facts;
+	const struct takeover_marks *marks; /* NULL: it was not asked */
+};
+
 struct verdict {
 	enum reply_reason reason;
 	const struct counters_item *item; /* the limit behind the reason, or the fullest one; NULL: none */
 	struct limit_usage usage;         /* of item, after the charge when allowed; of the customer's recipients */
 	struct text detail;               /* what the reply calls {detail} */
+	struct decide_takeover takeover;  /* at DATA */
 };
 
 /* Does the protocol state call for rights, for limits? MAIL, RCPT, DATA and END-OF-MESSAGE; DATA. */
@@ -51,14 +60,20 @@ struct decide_plan {
 	struct counters_request request;
 	char customer[64], login[256], network[256 + 1 + NETWORK_TEXT_MAX];
 	char ids[COUNTERS_MAX_ITEMS][LIMIT_ID_MAX + 1];
+	char source[NETWORK_TEXT_MAX]; /* the client's network, or "unknown" */
+	struct takeover_rule rule;
 };
-/* Fills PLAN with the login's limits; count 0 when there are none. NODE is kept as a view. NULL, or why the directory's
+/* Fills PLAN with the login's limits, count 0 when there are none, and what the takeover guard wants to know. NODE is kept as a view. NULL, or why the directory's
  * limits cannot be charged: own trouble. */
 const char *decide_plan(const struct request *request, const struct decide_facts *facts, struct text node,
 			struct decide_plan *plan);
 
 /* The verdict over a plan that was asked. */
 struct verdict decide_limits(const struct decide_plan *plan, const struct counters_result *result);
+
+/* The takeover guard's part of it: refuses or holds what the limits let pass, and refuses for good what they defer. */
+void decide_takeover(const struct decide_plan *plan, const struct counters_result *result,
+		     const struct takeover_marks *marks, int64_t now_s, struct verdict *verdict);
 
 /* The words of the reply. LIMIT_TEXT (DECIDE_LIMIT_TEXT bytes) holds the limit's. */
 #define DECIDE_LIMIT_TEXT (LIMIT_ID_MAX + 1 + LIMIT_SPEC_TEXT_MAX)

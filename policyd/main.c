@@ -15,6 +15,7 @@
 #include "common/directory.h"
 #include "common/metrics_http.h"
 #include "common/spool.h"
+#include "common/takeover_conf.h"
 
 #include "policyd/listen.h"
 #include "policyd/server.h"
@@ -26,6 +27,7 @@
 static struct {
 	struct daemon_settings common;
 	struct counters_settings redis;
+	struct takeover_settings takeover;
 	char *listen, *socket_group, *metrics;
 	int socket_mode;
 	int64_t max_connections, complete_ms, idle_ms;
@@ -51,6 +53,7 @@ static const struct conf_row rows[] = {
 	 "How long a request may take to arrive whole, and its answer to be taken."},
 	{"policyd", "idle_timeout", CONF_DURATION, offsetof(CONF, idle_ms), "310s", 1000, 86400000, NULL, false,
 	 "How long a connection may be silent; longer than Postfix's own 300 s."},
+	TAKEOVER_ROWS(CONF),
 };
 
 static struct {
@@ -150,6 +153,7 @@ static void start_server(struct directory *directory, struct counters_async *cou
 		.now_us = now_us,
 		.metrics = state.metrics,
 		.spool = spool,
+		.takeover = takeover_marks_of(&conf.takeover),
 		.first_id = first_id(),
 	});
 	state.server = server_new(state.base, &(struct server_options){

@@ -2,14 +2,11 @@
 
 #include <stdio.h>
 
-#include "common/spool_line.h"
+#include "common/limit_warning.h"
 
 #include "policyd/record.h"
 
-#define FNV_OFFSET UINT64_C(0xcbf29ce484222325) /* FNV-1a of 64 bits, draft-eastlake-fnv */
-#define FNV_PRIME  UINT64_C(0x100000001b3)
-
-static const int thresholds[] = {100, 95, 80};
+#define SUSPECTED_REST_S 3600
 
 /* A step of splitmix64: neighbouring numbers get unlike names. */
 static uint64_t scattered(uint64_t n)
@@ -28,15 +25,20 @@ void record_id_print(uint64_t number, char out[RECORD_ID_SIZE])
 	out[RECORD_ID_SIZE - 1] = '\0';
 }
 
+static struct spool_line head_of(const char *type, const struct record_context *context, const struct request *request)
+{
+	return (struct spool_line){.type = type,
+				   .now_s = context->now_s,
+				   .node = context->node,
+				   .customer = context->customer,
+				   .login = request->values[REQUEST_LOGIN],
+				   .queue_id = request->values[REQUEST_QUEUE_ID]};
+}
+
 static void add_head(struct buffer *out, const char *type, const struct record_context *context,
 		     const struct request *request)
 {
-	const struct spool_line line = {.type = type,
-					.now_s = context->now_s,
-					.node = context->node,
-					.customer = context->customer,
-					.login = request->values[REQUEST_LOGIN],
-					.queue_id = request->values[REQUEST_QUEUE_ID]};
+	const struct spool_line line = head_of(type, context, request);
 	spool_line_begin(&line, out);
 }
 
@@ -49,6 +51,31 @@ static void add_limits(struct buffer *out, const struct decide_plan *plan, const
 		spool_line_limit(out, &plan->request.items[i], &result->usage[i]);
 	}
 	buffer_char(out, ']');
+}
+
+/* A sign: what was counted, what is usual, what gives all points. */
+static void add_sign(struct buffer *out, const char *name, int64_t count, int64_t usual, int64_t mark, int points)
+{
+	buffer_format(out, ",\"%s\":{\"count\":%lld,\"usual\":%lld,\"mark\":%lld,\"points\":%d}", name,
+		      (long long)count, (long long)usual, (long long)mark, points);
+}
+
+static void add_takeover(struct buffer *out, const struct decide_takeover *takeover)
+{
+	const struct takeover_facts *facts = &takeover->facts;
+	const struct takeover_marks *marks = takeover->marks;
+	struct buffer words = {0};
+	buffer_format(out, ",\"takeover\":{\"score\":%d", takeover->score.total);
+	spool_line_number(out, "threshold", marks->score);
+	takeover_describe(marks, facts, &words);
+	spool_line_text(out, "words", buffer_view(&words));
+	buffer_free(&words);
+	add_sign(out, "networks", facts->networks, facts->networks_usual, takeover_networks_mark(marks, facts),
+		 takeover->score.networks);
+	add_sign(out, "volume", facts->volume, facts->volume_usual, takeover_volume_mark(marks, facts),
+		 takeover->score.volume);
+	add_sign(out, "bounces", facts->bad_mailboxes, 0, marks->bounces, takeover->score.bounces);
+	buffer_char(out, '}');
 }
 
 void record_refusal(const struct record_context *context, const char *id, const struct request *request,
@@ -69,51 +96,40 @@ void record_refusal(const struct record_context *context, const char *id, const 
 		spool_line_text(out, "context", request->values[REQUEST_CONTEXT]);
 	if (plan && result)
 		add_limits(out, plan, result);
+	if (verdict->takeover.outcome != TAKEOVER_QUIET)
+		add_takeover(out, &verdict->takeover);
 	buffer_char(out, '}');
-}
-
-int record_threshold(const struct limit_usage *before, int64_t cost)
-{
-	if (before->allowed_units <= 0)
-		return 0;
-	for (size_t i = 0; i < sizeof thresholds / sizeof *thresholds; i++) {
-		int64_t mark = (before->allowed_units / 100) * thresholds[i] +
-			       (before->allowed_units % 100 * thresholds[i] + 99) / 100;
-		if (before->used < mark && before->used + cost >= mark)
-			return thresholds[i];
-	}
-	return 0;
 }
 
 void record_warning(const struct record_context *context, const struct request *request,
 		    const struct counters_item *item, const struct limit_usage *before, int threshold,
 		    struct buffer *out)
 {
-	struct limit_usage after = *before;
-	after.used += item->cost;
-	add_head(out, "limit.warning", context, request);
-	spool_line_number(out, "threshold", threshold);
-	buffer_format(out, ",\"limits\":[");
-	spool_line_limit(out, item, &after);
-	buffer_format(out, "]}");
+	const struct spool_line head = head_of(NULL, context, request);
+	limit_warning_add(&head, item, before, threshold, out);
 }
 
-static uint64_t hash(uint64_t seed, struct text t)
+void record_takeover(const struct record_context *context, const struct request *request,
+		     const struct decide_plan *plan, const struct verdict *verdict, struct buffer *out)
 {
-	for (size_t i = 0; i < t.len; i++)
-		seed = (seed ^ (unsigned char)t.ptr[i]) * FNV_PRIME;
-	return seed;
+	const struct decide_takeover *takeover = &verdict->takeover;
+	bool suspends = takeover->outcome == TAKEOVER_SUSPENDED;
+	struct buffer words = {0};
+	add_head(out, suspends ? "credential.suspended" : "credential.suspected", context, request);
+	takeover_describe(takeover->marks, &takeover->facts, &words);
+	spool_line_text(out, "action", text_of(takeover_outcome_names[takeover->outcome]));
+	spool_line_text(out, "reason", buffer_view(&words));
+	spool_line_text(out, "client_ip", request->values[REQUEST_CLIENT_ADDRESS]);
+	spool_line_number(out, "since", plan->request.watch.since);
+	add_takeover(out, takeover);
+	buffer_char(out, '}');
+	buffer_free(&words);
 }
 
-bool record_warning_due(struct record_warned *warned, const struct counters_item *item, int threshold, int64_t now_s)
+bool record_takeover_due(struct reminders *reminders, const struct decide_plan *plan, enum takeover_outcome outcome,
+			 int64_t now_s)
 {
-	if (limit_is_quota(item->limit.spec.period))
-		return true;
-	uint64_t what = hash(hash(FNV_OFFSET + (uint64_t)threshold, item->limit.id), item->subject);
-	size_t slot = what % RECORD_WARNED;
-	if (warned->slots[slot].what == what && warned->slots[slot].until_s > now_s)
-		return false;
-	warned->slots[slot].what = what;
-	warned->slots[slot].until_s = now_s + RECORD_SPEED_REST;
-	return true;
+	uint64_t what = reminders_name(0, plan->request.watch.login, outcome);
+	what = reminders_name(what, plan->request.customer, plan->request.watch.since);
+	return reminders_due(reminders, what, now_s, now_s + SUSPECTED_REST_S);
 }

@@ -1,8 +1,10 @@
 #ifndef POLICYD_RECORD_H
 #define POLICYD_RECORD_H
 
-/* What policyd leaves in the event spool: refusals, with all that was known at that moment, for "waybill explain"; and
- * limits that come close to their end. A core: one JSON object without a newline each. */
+/* What policyd leaves in the event spool: refusals, with all that was known at that moment, for "waybill explain"; limits
+ * that come close to their end; logins that seem to be taken over. A core: one JSON object without a newline each. */
+
+#include "common/reminders.h"
 
 #include "policyd/decide.h"
 
@@ -21,22 +23,18 @@ void record_refusal(const struct record_context *context, const char *id, const 
 		    const struct verdict *verdict, const struct decide_plan *plan, const struct counters_result *result,
 		    struct buffer *out);
 
-/* The share of a limit, in percent, that was crossed by charging COST: 80, 95 or 100 (the highest), 0 for none. */
-int record_threshold(const struct limit_usage *before, int64_t cost);
+/* A limit that comes close to its end (common/limit_warning.h). */
 void record_warning(const struct record_context *context, const struct request *request,
 		    const struct counters_item *item, const struct limit_usage *before, int threshold,
 		    struct buffer *out);
 
-/* Which warnings of speeds have been given: a speed goes up and down, its warning comes once an hour. Zero-initialised. */
-#define RECORD_WARNED     4096
-#define RECORD_SPEED_REST 3600 /* seconds */
-struct record_warned {
-	struct {
-		uint64_t what;
-		int64_t until_s;
-	} slots[RECORD_WARNED];
-};
-/* Is the warning of THRESHOLD for ITEM due? Takes note of it. Those of quotas always are: they are crossed once. */
-bool record_warning_due(struct record_warned *warned, const struct counters_item *item, int threshold, int64_t now_s);
+/* A login that seems to be taken over: credential.suspended, or credential.suspected when it is not suspended. VERDICT is
+ * one of decide_takeover(), over PLAN. */
+void record_takeover(const struct record_context *context, const struct request *request,
+		     const struct decide_plan *plan, const struct verdict *verdict, struct buffer *out);
+
+/* Is it due to be told of this login? Once an hour for each outcome; takes note of it. */
+bool record_takeover_due(struct reminders *reminders, const struct decide_plan *plan, enum takeover_outcome outcome,
+			 int64_t now_s);
 
 #endif

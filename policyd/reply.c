@@ -15,10 +15,13 @@ const char *const reply_ids[REPLY_MAX + 1] = {
 	[REPLY_REPEATED] = "repeated",
 	[REPLY_SHADOW] = "limit-shadow",
 	[REPLY_UNCOUNTED] = "uncounted",
+	[REPLY_TAKEOVER_SHADOW] = "takeover-shadow",
+	[REPLY_TAKEOVER_ALERT] = "takeover-alert",
 	[REPLY_NO_TLS] = "no-tls",
 	[REPLY_NO_LOGIN] = "no-login",
 	[REPLY_LOGIN_UNKNOWN] = "login-unknown",
 	[REPLY_LOGIN_DISABLED] = "login-disabled",
+	[REPLY_LOGIN_SUSPENDED] = "login-suspended",
 	[REPLY_LOGIN_EXPIRED] = "login-expired",
 	[REPLY_NETWORK] = "network-not-allowed",
 	[REPLY_CUSTOMER_SUSPENDED] = "customer-suspended",
@@ -35,8 +38,15 @@ const char *const reply_ids[REPLY_MAX + 1] = {
 	[REPLY_LIMIT_SIZE] = "limit-size",
 	[REPLY_LIMIT_RECIPIENTS] = "limit-recipients",
 	[REPLY_LIMIT_HELD] = "limit-held",
+	[REPLY_TAKEOVER_HELD] = "takeover-held",
+	[REPLY_TAKEOVER_SUSPENDED] = "takeover-suspended",
 	[REPLY_COUNTERS_AWAY] = "counters-away",
 };
+
+/* Why, is not told to whom it may be: "waybill explain" and "waybill login show" do. */
+#define SUSPENDED                                                                                                      \
+	"<{sender}>: login <{login}> is suspended, since it seems to be in other hands; change its password, and ask " \
+	"the administrator of the relay to enable it"
 
 /* Codes: RFC 5321 section 4.2, RFC 3463; 530 5.7.0 RFC 3207 and RFC 4954; 525 5.7.13 the registry of RFC 5248. A login
  * that authenticated but is not in the snapshot is most likely newer than it: hence 450. */
@@ -48,6 +58,8 @@ static const struct row {
 	[REPLY_REPEATED] = {REPLY_ACCEPT, "DUNNO", ""},
 	[REPLY_SHADOW] = {REPLY_ACCEPT, "DUNNO", ""},
 	[REPLY_UNCOUNTED] = {REPLY_ACCEPT, "DUNNO", ""},
+	[REPLY_TAKEOVER_SHADOW] = {REPLY_ACCEPT, "DUNNO", ""},
+	[REPLY_TAKEOVER_ALERT] = {REPLY_ACCEPT, "DUNNO", ""},
 	[REPLY_NO_TLS] = {REPLY_REJECT, "530 5.7.0",
 			  "<{sender}>: login <{login}> must use TLS; switch STARTTLS on, or use port 465"},
 	[REPLY_NO_LOGIN] = {REPLY_REJECT, "530 5.7.0",
@@ -58,6 +70,7 @@ static const struct row {
 	[REPLY_LOGIN_DISABLED] =
 		{REPLY_REJECT, "525 5.7.13",
 		 "<{sender}>: login <{login}> is disabled; ask the administrator of the relay to enable it"},
+	[REPLY_LOGIN_SUSPENDED] = {REPLY_REJECT, "525 5.7.13", SUSPENDED},
 	[REPLY_LOGIN_EXPIRED] =
 		{REPLY_REJECT, "525 5.7.13",
 		 "<{sender}>: login <{login}> has expired; ask the administrator of the relay to prolong it"},
@@ -113,6 +126,8 @@ static const struct row {
 		 "send to fewer"},
 	[REPLY_LIMIT_HELD] = {REPLY_HOLD, "HOLD",
 			      "<{sender}>: limit {limit} of login <{login}> is used up ({used} of {allowed})"},
+	[REPLY_TAKEOVER_HELD] = {REPLY_HOLD, "HOLD", "<{sender}>: login <{login}> seems to be in other hands"},
+	[REPLY_TAKEOVER_SUSPENDED] = {REPLY_REJECT, "525 5.7.13", SUSPENDED},
 	[REPLY_COUNTERS_AWAY] =
 		{REPLY_DEFER, "451 4.3.0",
 		 "<{sender}>: limits of login <{login}> cannot be counted just now; try again in a minute"},

@@ -7,13 +7,16 @@
 
 enum reply_reason {
 	REPLY_ALLOWED,
-	REPLY_REPEATED,  /* charged before, allowed again */
-	REPLY_SHADOW,    /* allowed, though a shadow limit is used up */
-	REPLY_UNCOUNTED, /* allowed while nothing counts, by [redis] unavailable = accept */
+	REPLY_REPEATED,        /* charged before, allowed again */
+	REPLY_SHADOW,          /* allowed, though a shadow limit is used up */
+	REPLY_UNCOUNTED,       /* allowed while nothing counts, by [redis] unavailable = accept */
+	REPLY_TAKEOVER_SHADOW, /* allowed, though the login seems to be taken over: it is new */
+	REPLY_TAKEOVER_ALERT,  /* the same: its customer wants to be told, no more */
 	REPLY_NO_TLS,
 	REPLY_NO_LOGIN,
 	REPLY_LOGIN_UNKNOWN,
 	REPLY_LOGIN_DISABLED,
+	REPLY_LOGIN_SUSPENDED, /* by the takeover guard, as the directory knows */
 	REPLY_LOGIN_EXPIRED,
 	REPLY_NETWORK,
 	REPLY_CUSTOMER_SUSPENDED,
@@ -30,6 +33,8 @@ enum reply_reason {
 	REPLY_LIMIT_SIZE,       /* more bytes than the limit ever lets pass at once */
 	REPLY_LIMIT_RECIPIENTS, /* the same of recipients */
 	REPLY_LIMIT_HELD,
+	REPLY_TAKEOVER_HELD,
+	REPLY_TAKEOVER_SUSPENDED, /* just now, or before and the directory has not heard of it */
 	REPLY_COUNTERS_AWAY,
 	REPLY_MAX
 };

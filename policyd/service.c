@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "common/limit_warning.h"
 #include "common/log.h"
 #include "common/memory.h"
 #include "common/spool.h"
@@ -29,7 +30,7 @@ struct service {
 	struct ticket *spare;
 	struct buffer reply, line;
 	uint64_t next_id;
-	struct record_warned warned;
+	struct reminders told; /* warnings, and logins that seem to be taken over */
 	struct directory_view view;
 	bool viewing;        /* view is open */
 	const char *trouble; /* the last one logged: it is said once */
@@ -133,13 +134,33 @@ static void warn(struct service *service, const struct question *q)
 	for (size_t i = 0; i < q->result->count; i++) {
 		const struct counters_item *item = &q->plan->request.items[i];
 		const struct limit_usage *before = &q->result->usage[i];
-		int threshold = before->allowed ? record_threshold(before, item->cost) : 0;
-		if (!threshold || !record_warning_due(&service->warned, item, threshold, context.now_s))
+		int threshold = before->allowed ? limit_warning_threshold(before, item->cost) : 0;
+		if (!threshold || !limit_warning_due(&service->told, item, threshold, context.now_s))
 			continue;
 		service->line.len = 0;
 		record_warning(&context, q->request, item, before, threshold, &service->line);
 		spool_add(service->options.spool, buffer_view(&service->line));
 	}
+}
+
+/* The event comes first: whoever is killed behind it tells it once more. */
+static void suspect(struct service *service, const struct question *q, const struct verdict *verdict)
+{
+	struct record_context context = record_context(service, q);
+	enum takeover_outcome outcome = verdict->takeover.outcome;
+	if (q->result->watched)
+		stats_note_takeover(service->options.metrics, outcome);
+	if (outcome == TAKEOVER_QUIET || (outcome == TAKEOVER_SUSPENDED && verdict->takeover.facts.suspended) ||
+	    !record_takeover_due(&service->told, q->plan, outcome, context.now_s))
+		return;
+	if (service->options.spool) {
+		service->line.len = 0;
+		record_takeover(&context, q->request, q->plan, verdict, &service->line);
+		spool_add(service->options.spool, buffer_view(&service->line));
+	}
+	if (outcome == TAKEOVER_SUSPENDED)
+		counters_async_suspend(service->options.counters, q->customer, q->plan->request.watch.login,
+				       q->plan->request.watch.since);
 }
 
 /* Logs and records the verdict and writes its reply; a view that is good until the next one. The answer is given by the
@@ -179,9 +200,11 @@ static void counted(void *context, const struct counters_result *result)
 	struct ticket *ticket = context;
 	struct service *service = ticket->service;
 	struct verdict verdict = decide_limits(&ticket->plan, result);
+	decide_takeover(&ticket->plan, result, &service->options.takeover, service->options.now_s(), &verdict);
 	stats_note_charge(service->options.metrics, result->answer, service->options.now_us() - ticket->asked_us);
 	struct question q = {&ticket->request, text_of(ticket->plan.customer), &ticket->plan, result};
 	warn(service, &q);
+	suspect(service, &q, &verdict);
 	struct text action = conclude(service, &q, &verdict);
 	ticket_spare(ticket);
 	ticket->answer(ticket->context, action);
@@ -193,7 +216,7 @@ static bool plan_charge(struct ticket *ticket, const struct decide_facts *facts,
 {
 	struct service *service = ticket->service;
 	const char *why = decide_plan(&ticket->request, facts, text_of(service->options.node), &ticket->plan);
-	if (!why && ticket->plan.request.count)
+	if (!why && (ticket->plan.request.count || ticket->plan.request.watch.login.len))
 		return true;
 	struct question q = {.request = &ticket->request, .customer = facts->customer->name};
 	*action = why ? give_up(service, why) : conclude(service, &q, verdict);

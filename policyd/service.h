@@ -15,8 +15,9 @@ struct service_options {
 	struct directory *directory;
 	struct counters_async *counters;
 	const char *node;
-	int64_t (*now_s)(void);  /* seconds since 1970: for expiry and calendar windows */
-	struct spool *spool;     /* for refusals and warnings; NULL: none, and refusals have no id */
+	int64_t (*now_s)(void); /* seconds since 1970: for expiry and calendar windows */
+	struct spool *spool;    /* for refusals and warnings; NULL: none, and refusals have no id */
+	struct takeover_marks takeover;
 	uint64_t first_id;       /* of the refusals: unlike any other process' */
 	struct metrics *metrics; /* of stats.h; NULL: nothing is counted */
 	int64_t (*now_us)(void); /* of a monotonic clock: for durations */

@@ -1,6 +1,6 @@
 #include "policyd/stats.h"
 
-enum { DECISIONS, CHARGES, CHARGE_SECONDS, TROUBLE, METRIC_MAX };
+enum { DECISIONS, CHARGES, CHARGE_SECONDS, TAKEOVER, TROUBLE, METRIC_MAX };
 
 static const char *const answers[COUNTERS_ANSWER_MAX + 1] = {"charged", "repeated", "refused", "unavailable", NULL};
 
@@ -14,6 +14,9 @@ static const struct metric rows[METRIC_MAX] = {
 		     answers, NULL},
 	[CHARGE_SECONDS] = {"policyd_charge_duration_seconds", "How long the counters took to answer.",
 			    METRIC_HISTOGRAM, NULL, NULL, charge_bounds_us},
+	[TAKEOVER] = {"policyd_takeover_total",
+		      "Messages that the takeover guard looked at, by what becomes of such a login.", METRIC_COUNTER,
+		      "outcome", takeover_outcome_names, NULL},
 	[TROUBLE] = {"policyd_trouble_total", "Requests without an answer, because the directory could not be read.",
 		     METRIC_COUNTER, NULL, NULL, NULL},
 };
@@ -32,6 +35,11 @@ void stats_note_charge(struct metrics *metrics, enum counters_answer answer, int
 {
 	metrics_add(metrics, CHARGES, answer, 1);
 	metrics_observe(metrics, CHARGE_SECONDS, 0, duration_us);
+}
+
+void stats_note_takeover(struct metrics *metrics, enum takeover_outcome outcome)
+{
+	metrics_add(metrics, TAKEOVER, outcome, 1);
 }
 
 void stats_note_trouble(struct metrics *metrics)

@@ -14,6 +14,8 @@ struct metrics *stats_new(void);
 void stats_note_decision(struct metrics *metrics, enum reply_reason reason);
 /* DURATION_US: how long the counters took. */
 void stats_note_charge(struct metrics *metrics, enum counters_answer answer, int64_t duration_us);
+/* The takeover guard looked at a message. */
+void stats_note_takeover(struct metrics *metrics, enum takeover_outcome outcome);
 /* No reply could be given: own trouble. */
 void stats_note_trouble(struct metrics *metrics);
 

@@ -56,6 +56,12 @@ static void ask(struct play *play)
 		.node = "mx1",
 		.now_s = world_now_s,
 		.now_us = world_now_s,
+		.takeover = {.score = 80,
+			     .networks = 20,
+			     .volume = 500,
+			     .bounces = 50,
+			     .bounce_percent = 10,
+			     .shadow_s = 7 * 86400},
 	});
 	service_ask(service, &play->session, &request, take_answer, &play->answer);
 	service_free(&service);

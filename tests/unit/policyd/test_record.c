@@ -45,7 +45,8 @@ static void a_refusal_holds_all_that_was_known(void **state)
 	plan_one(plan, "100/h");
 	struct counters_result result = {.answer = COUNTERS_REFUSED, .count = 1};
 	result.usage[0] = (struct limit_usage){.used = 99, .allowed_units = 100, .retry_after_us = 72000000};
-	struct verdict verdict = {REPLY_LIMIT_DEFERRED, &plan->request.items[0], result.usage[0], TEXT("")};
+	struct verdict verdict = {
+		.reason = REPLY_LIMIT_DEFERRED, .item = &plan->request.items[0], .usage = result.usage[0]};
 	record_refusal(&context, "abcdefgh", &request, &verdict, plan, &result, &line);
 	assert_string_equal(
 		buffer_string(&line),
@@ -90,45 +91,6 @@ static void what_strangers_write_stays_inside_its_string(void **state)
 	}
 }
 
-static const struct {
-	int64_t used, allowed, cost;
-	int threshold;
-} crossings[] = {
-	{0, 100, 79, 0},   {79, 100, 1, 80},   {80, 100, 1, 0},  {94, 100, 1, 95},
-	{99, 100, 1, 100}, {0, 100, 100, 100}, {100, 100, 1, 0}, {70, 100, 26, 95},
-	{0, 1, 1, 100},    {0, 0, 1, 0},       {3, 5, 1, 80},    {799999999999, 1000000000000, 1, 80},
-};
-
-static void thresholds_are_crossed_once(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < sizeof crossings / sizeof *crossings; i++) {
-		struct limit_usage before = {
-			.allowed = true, .used = crossings[i].used, .allowed_units = crossings[i].allowed};
-		assert_int_equal(record_threshold(&before, crossings[i].cost), crossings[i].threshold);
-	}
-}
-
-static void a_speed_warns_once_an_hour_a_quota_always(void **state)
-{
-	(void)state;
-	struct record_warned *warned = calloc(1, sizeof *warned);
-	struct decide_plan *plan = calloc(1, sizeof *plan);
-	struct counters_item *item = &plan->request.items[0];
-	plan_one(plan, "100/h");
-	assert_true(record_warning_due(warned, item, 80, NOON));
-	assert_false(record_warning_due(warned, item, 80, NOON + 3599));
-	assert_true(record_warning_due(warned, item, 95, NOON));
-	assert_true(record_warning_due(warned, item, 80, NOON + 3600));
-	item->subject = TEXT("other@acme.test");
-	assert_true(record_warning_due(warned, item, 80, NOON));
-	plan_one(plan, "100/day");
-	assert_true(record_warning_due(warned, item, 80, NOON));
-	assert_true(record_warning_due(warned, item, 80, NOON));
-	free(plan);
-	free(warned);
-}
-
 static void a_warning_tells_limit_and_share(void **state)
 {
 	(void)state;
@@ -144,6 +106,53 @@ static void a_warning_tells_limit_and_share(void **state)
 	assert_true(text_search(buffer_view(&line), TEXT("\"used\":81,\"allowed\":100,\"fits\":true}]}")) != SIZE_MAX);
 	buffer_free(&line);
 	free(plan);
+}
+
+static struct takeover_marks marks = {.score = 80, .networks = 20, .volume = 500, .bounces = 50, .bounce_percent = 10};
+
+static void a_taken_over_login_is_told_with_its_reasons(void **state)
+{
+	(void)state;
+	struct buffer line = {0};
+	struct request request = request_of("news@acme.test");
+	struct decide_plan *plan = calloc(1, sizeof *plan);
+	struct counters_result result = {.watched = true,
+					 .takeover = {.networks = 24, .networks_usual = 2, .volume = 3}};
+	struct verdict verdict = {.reason = REPLY_ALLOWED};
+	plan->rule = (struct takeover_rule){TAKEOVER_SUSPEND, NOON - 30 * 86400};
+	plan->request.watch.since = 1790000000;
+	decide_takeover(plan, &result, &marks, NOON, &verdict);
+	record_takeover(&context, &request, plan, &verdict, &line);
+	static const struct text parts[] = {
+		TEXT("{\"type\":\"credential.suspended\",\"time\":\"2026-11-21T12:00:00Z\""),
+		TEXT(",\"action\":\"suspend\",\"reason\":\"score 100 of 80: 24 networks today (usual 2; 100 points), "
+		     "3 recipients this hour (usual 0; 0 points), 0 bounces of unknown mailboxes (0 points)\""),
+		TEXT(",\"since\":1790000000,\"takeover\":{\"score\":100,\"threshold\":80,"),
+		TEXT("\"networks\":{\"count\":24,\"usual\":2,\"mark\":20,\"points\":100}"),
+	};
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		assert_true(text_search(buffer_view(&line), parts[i]) != SIZE_MAX);
+	line.len = 0;
+	record_refusal(&context, "abcdefgh", &request, &verdict, plan, &result, &line);
+	assert_true(text_search(buffer_view(&line), TEXT("\"takeover\":{\"score\":100,")) != SIZE_MAX);
+	buffer_free(&line);
+	free(plan);
+}
+
+static void a_suspicion_is_told_once_an_hour(void **state)
+{
+	(void)state;
+	struct reminders *told = calloc(1, sizeof *told);
+	struct decide_plan *plan = calloc(1, sizeof *plan);
+	plan->request.watch.login = TEXT("app@acme.test");
+	assert_true(record_takeover_due(told, plan, TAKEOVER_ALERTED, NOON));
+	assert_false(record_takeover_due(told, plan, TAKEOVER_ALERTED, NOON + 3599));
+	assert_true(record_takeover_due(told, plan, TAKEOVER_SUSPENDED, NOON));
+	assert_true(record_takeover_due(told, plan, TAKEOVER_ALERTED, NOON + 3600));
+	plan->request.watch.since = NOON;
+	assert_true(record_takeover_due(told, plan, TAKEOVER_SUSPENDED, NOON + 1));
+	free(plan);
+	free(told);
 }
 
 static void ids_are_short_and_unlike(void **state)
@@ -162,9 +171,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_refusal_holds_all_that_was_known),
 		cmocka_unit_test(what_strangers_write_stays_inside_its_string),
-		cmocka_unit_test(thresholds_are_crossed_once),
-		cmocka_unit_test(a_speed_warns_once_an_hour_a_quota_always),
 		cmocka_unit_test(a_warning_tells_limit_and_share),
+		cmocka_unit_test(a_taken_over_login_is_told_with_its_reasons),
+		cmocka_unit_test(a_suspicion_is_told_once_an_hour),
 		cmocka_unit_test(ids_are_short_and_unlike),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

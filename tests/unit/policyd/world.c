@@ -13,20 +13,21 @@
 #include "tests/unit/policyd/world.h"
 
 #define MANY      64
-#define WORDS_MAX 12
+#define WORDS_MAX 16
 #define KEYS_MAX  256
 
 struct customer {
 	char *name, *why;
 	bool suspended;
 	int64_t until_s, max_recipients;
+	enum takeover_action takeover;
 	struct buffer offsets;
 };
 
 struct login {
 	char *name, *customer;
-	bool disabled;
-	int64_t expires_s;
+	bool disabled, suspended;
+	int64_t created_s, expires_s;
 	struct buffer rights, networks, limits, destinations;
 };
 
@@ -44,6 +45,11 @@ struct world {
 /* Stands in for common/counters_async.c: the same arithmetic, without Redis. */
 struct counters_async {
 	bool away, uncounted;
+	struct facts {
+		char login[64];
+		struct takeover_facts facts;
+	} facts[MANY];
+	size_t facts_count;
 	size_t count;
 	struct {
 		char key[COUNTERS_KEY_MAX + 1];
@@ -103,6 +109,26 @@ static void charge_all(struct counters_async *counters, const struct counters_re
 				     request->items[i].cost, clock_s * 1000000, request->items[i].window_start);
 }
 
+/* What is known of a login; nothing until a line tells it. */
+static struct takeover_facts *facts_of(struct counters_async *counters, struct text login)
+{
+	size_t i = 0;
+	while (i < counters->facts_count && !text_equal(login, text_of(counters->facts[i].login)))
+		i++;
+	if (i == counters->facts_count) {
+		text_put(login, counters->facts[i].login, sizeof counters->facts[i].login);
+		counters->facts_count++;
+	}
+	return &counters->facts[i].facts;
+}
+
+void counters_async_suspend(struct counters_async *counters, struct text customer, struct text login, int64_t since)
+{
+	(void)customer;
+	(void)since;
+	facts_of(counters, login)->suspended = true;
+}
+
 void counters_async_charge(struct counters_async *counters, const struct counters_request *request, counters_done *done,
 			   void *context)
 {
@@ -124,6 +150,9 @@ void counters_async_charge(struct counters_async *counters, const struct counter
 		charge_all(counters, request, &result);
 		snprintf(counters->receipts[counters->receipt_count++], sizeof name, "%s", name);
 	}
+	result.watched = !counters->away && request->watch.login.len;
+	if (result.watched)
+		result.takeover = *facts_of(counters, request->watch.login);
 	done(context, &result);
 }
 
@@ -221,6 +250,14 @@ static int64_t time_of(const char *word)
 	return strptime(word, "%Y-%m-%dT%H:%M:%SZ", &tm) ? timegm(&tm) : -1;
 }
 
+static int word_of(const char *word, const char *const *names, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (strcmp(word, names[i]) == 0)
+			return i;
+	return -1;
+}
+
 static const char *take_customer(struct world *w, char **words, int count)
 {
 	struct customer *c = &w->customers[w->customer_count++];
@@ -233,11 +270,17 @@ static const char *take_customer(struct world *w, char **words, int count)
 			c->until_s = time_of(words[++i]);
 		} else if (strcmp(words[i], "recipients") == 0 && i + 1 < count) {
 			c->max_recipients = strtol(words[++i], NULL, 10);
+		} else if (strcmp(words[i], "takeover") == 0 && i + 1 < count) {
+			int action = word_of(words[++i], takeover_action_names, TAKEOVER_ACTION_MAX);
+			if (action < 0)
+				return "takeover off|alert|hold|suspend";
+			c->takeover = (enum takeover_action)action;
 		} else if (strcmp(words[i], "offset") == 0 && i + 1 < count) {
 			directory_offset_add(&c->offsets, (struct directory_offset){
 								  .offset = (int32_t)strtol(words[++i], NULL, 10)});
 		} else {
-			return "after a customer's name: suspended WHY, until TIME, offset SECONDS, recipients N";
+			return "after a customer's name: suspended WHY, until TIME, offset SECONDS, recipients N, "
+			       "takeover ACTION";
 		}
 	}
 	return NULL;
@@ -254,6 +297,10 @@ static const char *take_login(struct world *w, char **words, int count)
 		struct network net;
 		if (strcmp(words[i], "disabled") == 0)
 			l->disabled = true;
+		else if (strcmp(words[i], "suspended") == 0)
+			l->suspended = true;
+		else if (strcmp(words[i], "created") == 0 && i + 1 < count)
+			l->created_s = time_of(words[++i]);
 		else if (strcmp(words[i], "expires") == 0 && i + 1 < count)
 			l->expires_s = time_of(words[++i]);
 		else if (strcmp(words[i], "network") == 0 && i + 1 < count && !network_parse(text_of(words[++i]), &net))
@@ -261,7 +308,9 @@ static const char *take_login(struct world *w, char **words, int count)
 		else if (strcmp(words[i], "destination") == 0 && i + 1 < count)
 			directory_right_add(&l->destinations, (struct right){true, text_of(words[++i])});
 		else
-			return "after a login's customer: disabled, expires TIME, network NET, destination PATTERN";
+			return "after a login's customer: disabled, suspended, created TIME, expires TIME, network "
+			       "NET, destination "
+			       "PATTERN";
 	}
 	return NULL;
 }
@@ -273,14 +322,6 @@ static const char *take_right(struct world *w, char **words, int count)
 		return "allow|deny LOGIN PATTERN, of a login above";
 	directory_right_add(&l->rights, (struct right){words[0][0] == 'a', text_of(words[2])});
 	return NULL;
-}
-
-static int word_of(const char *word, const char *const *names, int count)
-{
-	for (int i = 0; i < count; i++)
-		if (strcmp(word, names[i]) == 0)
-			return i;
-	return -1;
 }
 
 /* limit LOGIN ID SCOPE UNIT ACTION SPEC… */
@@ -324,7 +365,8 @@ static void put_customer(struct world *w, const struct customer *c)
 					      .status_reason = text_of(c->why),
 					      .status_until = c->until_s,
 					      .offsets = {buffer_view(&c->offsets)},
-					      .max_recipients = c->max_recipients};
+					      .max_recipients = c->max_recipients,
+					      .takeover = c->takeover};
 	directory_customer_encode(&customer, &record);
 	put(w, DIRECTORY_CUSTOMERS, customer.name, &record);
 }
@@ -335,7 +377,9 @@ static void put_login(struct world *w, const struct login *l)
 	struct directory_login login = {.name = text_of(l->name),
 					.customer = text_of(l->customer),
 					.enabled = !l->disabled,
+					.created_at = l->created_s,
 					.expires_at = l->expires_s,
+					.suspended_at = l->suspended ? clock_s : 0,
 					.rights = {buffer_view(&l->rights)},
 					.networks = {buffer_view(&l->networks)},
 					.limits = {buffer_view(&l->limits)},
@@ -393,6 +437,29 @@ static const char *take_suppression(struct world *w, char **words, int count)
 	return NULL;
 }
 
+static const char *take_facts(struct world *w, char **words, int count)
+{
+	struct takeover_facts *facts = facts_of(w->counters, text_of(words[1]));
+	const struct {
+		const char *word;
+		int64_t *value;
+	} values[] = {
+		{"networks", &facts->networks},  {"usually", &facts->networks_usual},
+		{"volume", &facts->volume},      {"before", &facts->volume_before},
+		{"usual", &facts->volume_usual}, {"bounces", &facts->bad_mailboxes},
+	};
+	*facts = (struct takeover_facts){.suspended = facts->suspended};
+	for (int i = 2; i + 1 < count; i += 2) {
+		size_t v = 0;
+		while (v < sizeof values / sizeof *values && strcmp(words[i], values[v].word) != 0)
+			v++;
+		if (v == sizeof values / sizeof *values)
+			return "facts LOGIN networks N usually N volume N before N usual N bounces N";
+		*values[v].value = strtoll(words[i + 1], NULL, 10);
+	}
+	return NULL;
+}
+
 static const char *take_setting(struct world *w, char **words, int count)
 {
 	if (count != 2)
@@ -414,7 +481,7 @@ static const struct {
 } kinds[] = {
 	{"customer", take_customer}, {"login", take_login},       {"allow", take_right},          {"deny", take_right},
 	{"limit", take_limit},       {"domain", take_domain},     {"suppress", take_suppression}, {"now", take_setting},
-	{"counters", take_setting},  {"directory", take_setting}, {"uncounted", take_setting},
+	{"counters", take_setting},  {"directory", take_setting}, {"uncounted", take_setting},    {"facts", take_facts},
 };
 
 const char *world_line(struct world *w, const char *line)
