@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 
+#include "bouncer/bad_mailboxes.h"
 #include "bouncer/follow.h"
 #include "bouncer/follow_stats.h"
 #include "bouncer/pipeline.h"
@@ -33,6 +34,7 @@ struct follow {
 	struct tail *spool; /* policyd's; NULL: none */
 	struct refusals *refusals;
 	struct spools *spools; /* NULL: none */
+	struct bad_mailboxes *bad_mailboxes;
 	int64_t log_time_us;
 	size_t lines;     /* read since the last commit */
 	int64_t since_ms; /* when the first of them was read */
@@ -74,6 +76,7 @@ static void on_event(void *context, const struct event *told)
 		event.login = login_of(f, event.reason);
 	f->log_time_us = event.time_us;
 	store_event(f->store, &event);
+	bad_mailboxes_note(f->bad_mailboxes, &event, clock_ms(CLOCK_REALTIME) * 1000);
 }
 
 static void on_unparsed(void *context, struct text line, const char *why)
@@ -152,6 +155,7 @@ static int commit(struct follow *f)
 		return EX_TEMPFAIL;
 	}
 	is_back(f);
+	bad_mailboxes_tell(f->bad_mailboxes, f->settings->metrics);
 	count(f);
 	if (store_dead(f->store) > f->dead)
 		log_warning("postgres refused %" PRIu64 " events; they are kept in support.dead_letters",
@@ -279,6 +283,7 @@ int follow_run(const struct follow_settings *settings)
 	f.store = store_new(settings->postgres, buffer_string(&source));
 	if (settings->spool)
 		f.spools = spools_new(settings->postgres, settings->node, settings->spool);
+	f.bad_mailboxes = bad_mailboxes_new(settings->postgres, settings->redis);
 	f.pipeline = pipeline_new(&(struct pipeline_sink){on_event, on_unparsed, &f}, pipeline_local_zone_s);
 	buffer_free(&source);
 	settings->ready();
@@ -291,6 +296,7 @@ int follow_run(const struct follow_settings *settings)
 	tail_close(&f.spool);
 	refusals_free(&f.refusals);
 	spools_free(&f.spools);
+	bad_mailboxes_free(&f.bad_mailboxes);
 	pipeline_free(&f.pipeline);
 	store_free(&f.store);
 	return status < 0 ? 0 : status;

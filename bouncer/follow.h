@@ -5,12 +5,14 @@
 
 #include <stdbool.h>
 
+struct counters_options;
 struct metrics;
 struct rules;
 
 struct follow_settings {
 	const char *node, *log, *postgres;
-	const char *spool; /* the event spools' folder; NULL: none */
+	const char *spool;                    /* the event spools' folder; NULL: none */
+	const struct counters_options *redis; /* for the takeover guard's facts */
 	/* Waits for FD (-1: none) or a signal, at most TIMEOUT_MS; true: stop. */
 	bool (*pause)(int fd, int timeout_ms);
 	void (*ready)(void);

@@ -2,6 +2,8 @@
 
 static const char *const lines[FOLLOW_LINES_MAX + 1] = {"taken", "other", "unparsed"};
 
+static const char *const fates[BAD_MAILBOXES_MAX + 1] = {"told", "untold", NULL};
+
 static const struct metric rows[FOLLOW_METRIC_MAX] = {
 	[FOLLOW_LINES] = {"bouncer_lines_total", "Lines of the log: taken, of no interest, not understood.",
 			  METRIC_COUNTER, "kind", lines, NULL},
@@ -16,6 +18,11 @@ static const struct metric rows[FOLLOW_METRIC_MAX] = {
 	[FOLLOW_UNRECONCILED] = {"bouncer_unreconciled_messages_total",
 				 "Messages that ended with recipients unaccounted for.", METRIC_COUNTER, NULL, NULL,
 				 NULL},
+	[FOLLOW_BAD_MAILBOXES] =
+		{"bouncer_bad_mailboxes_total",
+		 "Recent bounces of unknown mailboxes: told to the takeover guard, or not, while Redis "
+		 "is away or the login is gone.",
+		 METRIC_COUNTER, "fate", fates, NULL},
 	[FOLLOW_OPEN_MESSAGES] = {"bouncer_open_messages", "Messages that are followed now.", METRIC_GAUGE, NULL, NULL,
 				  NULL},
 	[FOLLOW_BEHIND] = {"bouncer_behind_bytes", "Bytes of the log that are not read yet.", METRIC_GAUGE, NULL, NULL,

@@ -14,12 +14,15 @@ enum follow_metric {
 	FOLLOW_DEAD_LETTERS,
 	FOLLOW_POSTGRES_AWAY,
 	FOLLOW_UNRECONCILED,
+	FOLLOW_BAD_MAILBOXES, /* by enum bad_mailboxes_fate */
 	FOLLOW_OPEN_MESSAGES,
 	FOLLOW_BEHIND,
 	FOLLOW_LOG_TIME,
 	FOLLOW_METRIC_MAX
 };
 enum follow_lines { LINES_TAKEN, LINES_OTHER, LINES_UNPARSED, FOLLOW_LINES_MAX };
+
+enum bad_mailboxes_fate { BAD_MAILBOXES_TOLD, BAD_MAILBOXES_UNTOLD, BAD_MAILBOXES_MAX };
 
 struct metrics *follow_stats_new(void);
 

@@ -7,6 +7,7 @@
 #include <sysexits.h>
 #include <time.h>
 
+#include "common/counters_conf.h"
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/metrics_http.h"
@@ -19,6 +20,7 @@
 
 struct settings {
 	struct daemon_settings common;
+	struct counters_settings redis;
 	char *postgres, *log, *rules, *metrics;
 };
 
@@ -30,6 +32,7 @@ static const struct conf_row rows[] = {
 	 "Postfix's log: its maillog_file, or the file that syslog writes."},
 	RULES_ROW(struct settings),
 	METRICS_ROW("bouncer", struct settings, metrics),
+	COUNTERS_REACH_ROWS(struct settings, CONF_OTHERS),
 };
 
 static struct settings settings;
@@ -77,10 +80,12 @@ static bool pause_until(int fd, int timeout_ms)
 
 static int follow(struct metrics *metrics)
 {
+	struct counters_options redis = counters_options_of(&settings.redis);
 	return follow_run(&(struct follow_settings){.node = settings.common.node,
 						    .log = settings.log,
 						    .postgres = settings.postgres,
 						    .spool = settings.common.spool,
+						    .redis = &redis,
 						    .pause = pause_until,
 						    .ready = daemon_ready,
 						    .metrics = metrics,

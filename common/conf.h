@@ -41,6 +41,10 @@ struct conf_row {
 				     * this program reads no more, so it judges no other key there */
 };
 
+/* For tables that several programs share: the sentence of the program whose settings they are, and the NULL of others. */
+#define CONF_OWN(help)    help
+#define CONF_OTHERS(help) NULL
+
 /* Every section that any program knows. */
 extern const char *const conf_sections[];
 

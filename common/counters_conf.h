@@ -1,7 +1,8 @@
 #ifndef COMMON_COUNTERS_CONF_H
 #define COMMON_COUNTERS_CONF_H
 
-/* The rows of section [redis], shared by policyd and the milter. */
+/* The rows of section [redis], shared by policyd and the milter; those by which it is reached, also by the bouncer and the
+ * command line. */
 
 #include "common/conf.h"
 #include "common/counters.h"
@@ -28,19 +29,25 @@ static const char *const counters_fall_names[] = {"local", "defer", "accept", "a
 	}
 
 /* clang-format off */
-#define COUNTERS_ROWS(STRUCT)                                                                                               \
+/* How the counters are reached; SAYS is CONF_OWN or CONF_OTHERS. */
+#define COUNTERS_REACH_ROWS(STRUCT, SAYS)                                                                                   \
 	{"redis", "socket", CONF_PATH, offsetof(STRUCT, redis.socket), "/run/redis/redis-server.sock", 0, 0, NULL, false,   \
-	 "The unix socket of Redis, which holds the counters; when empty, host and port are used."},                        \
+	 SAYS("The unix socket of Redis, which holds the counters; when empty, host and port are used.")},                  \
 	{"redis", "host", CONF_STRING, offsetof(STRUCT, redis.host), "127.0.0.1", 0, 0, NULL, false,                        \
-	 "The IP address of Redis, used when socket is empty; a name would ask DNS, which mail must not wait for."},        \
+	 SAYS("The IP address of Redis, used when socket is empty; a name would ask DNS, which mail must not wait for.")},  \
 	{"redis", "port", CONF_INT, offsetof(STRUCT, redis.port), "6379", 1, 65535, NULL, false,                            \
-	 "The TCP port of Redis, used when socket is empty."},                                                              \
+	 SAYS("The TCP port of Redis, used when socket is empty.")},                                                        \
 	{"redis", "password", CONF_STRING, offsetof(STRUCT, redis.password), "", 0, 0, NULL, false,                         \
-	 "The password of Redis (requirepass); empty: none is asked for."},                                                 \
+	 SAYS("The password of Redis (requirepass); empty: none is asked for.")},                                           \
 	{"redis", "timeout", CONF_DURATION, offsetof(STRUCT, redis.timeout_ms), "15ms", 1, 20, NULL, false,                 \
-	 "How long one question to Redis may take, at most 20ms: mail waits for it."},                                      \
+	 SAYS("How long one question to Redis may take, at most 20ms: mail waits for it.")},                                \
 	{"redis", "counters", CONF_ENUM, offsetof(STRUCT, redis.store), "redis", 0, 0, counters_store_names, false,         \
-	 "Where limits are counted: redis, or local for a single machine that runs no Redis."},                             \
+	 SAYS("Where limits are counted: redis, or local for a single machine that runs no Redis.")},                       \
+	{"redis", "local", CONF_PATH, offsetof(STRUCT, redis.local), "/var/lib/waybill/counters.mdb", 0, 0, NULL, false,    \
+	 SAYS("The file that counts on this host; the daemons' account must be able to write it and its folder.")}
+
+#define COUNTERS_ROWS(STRUCT)                                                                                               \
+	COUNTERS_REACH_ROWS(STRUCT, CONF_OWN),                                                                              \
 	{"redis", "unavailable", CONF_ENUM, offsetof(STRUCT, redis.unavailable), "local", 0, 0, counters_unavailable_names, \
 	 false,                                                                                                             \
 	 "While Redis is away: count on this host (local), each limit at limit / nodes * 1.2, defer mail under a limit, "   \
@@ -51,8 +58,6 @@ static const char *const counters_fall_names[] = {"local", "defer", "accept", "a
 	COUNTERS_FALL_ROW(STRUCT, "domain", LIMIT_DOMAIN, "a sending domain"),                                              \
 	COUNTERS_FALL_ROW(STRUCT, "destination", LIMIT_DESTINATION, "a destination"),                                       \
 	COUNTERS_FALL_ROW(STRUCT, "relay", LIMIT_RELAY, "the relay"),                                                       \
-	{"redis", "local", CONF_PATH, offsetof(STRUCT, redis.local), "/var/lib/waybill/counters.mdb", 0, 0, NULL, false,    \
-	 "The file that counts on this host; the daemons' account must be able to write it and its folder."},               \
 	{"redis", "nodes", CONF_INT, offsetof(STRUCT, redis.nodes), "1", 1, 1000, NULL, false,                              \
 	 "How many hosts share the limits: each one's part while Redis is away."}
 /* clang-format on */

@@ -1,6 +1,8 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "common/takeover.h"
+
 #include "ctl/check.h"
 #include "ctl/cmd.h"
 #include "ctl/cmd_internal.h"
@@ -59,7 +61,10 @@ static int check_mail_settings(struct ctl *ctl)
 static int check_settings(struct ctl *ctl)
 {
 	const char *from = option(ctl, "header-from"), *zone = option(ctl, "time-zone");
+	const char *takeover = option(ctl, "takeover");
 	int status = from ? check_choice("header-from", from, header_from_names, 3) : 0;
+	if (!status && takeover)
+		status = check_choice("takeover", takeover, takeover_action_names, TAKEOVER_ACTION_MAX);
 	if (!status)
 		status = check_mail_settings(ctl);
 	if (status || !zone)
@@ -81,11 +86,12 @@ int cmd_customer_add(struct ctl *ctl)
 	long added = database_count(
 		ctl,
 		"INSERT INTO waybill.customers (customer, title, plan, time_zone, header_from, return_path, "
-		"list_unsubscribe) VALUES ($1, coalesce($2, ''), coalesce($3, ''), coalesce($4, 'UTC'), "
-		"coalesce($5, 'enforce'), coalesce($6::boolean, false), coalesce($7, '')) "
+		"list_unsubscribe, takeover) VALUES ($1, coalesce($2, ''), coalesce($3, ''), coalesce($4, 'UTC'), "
+		"coalesce($5, 'enforce'), coalesce($6::boolean, false), coalesce($7, ''), coalesce($8, 'alert')) "
 		"ON CONFLICT DO NOTHING RETURNING 1",
 		PARAMS(customer, option(ctl, "title"), option(ctl, "plan"), option(ctl, "time-zone"),
-		       option(ctl, "header-from"), option(ctl, "return-path"), option(ctl, "list-unsubscribe")),
+		       option(ctl, "header-from"), option(ctl, "return-path"), option(ctl, "list-unsubscribe"),
+		       option(ctl, "takeover")),
 		&status);
 	if (added < 0)
 		return status;
@@ -114,7 +120,7 @@ int cmd_customer_show(struct ctl *ctl)
 		ctl, OUTPUT_RECORD, NULL,
 		"SELECT c.customer, title, plan, status, status_reason, status_until, time_zone, max_recipients, "
 		"header_from, "
-		"return_path, list_unsubscribe, "
+		"return_path, list_unsubscribe, takeover, "
 		"created_at, ARRAY(SELECT login FROM waybill.logins WHERE customer = $1 ORDER BY 1) AS logins, "
 		"ARRAY(SELECT domain FROM waybill.domains WHERE customer = $1 ORDER BY 1) AS domains, "
 		"ARRAY(SELECT id FROM waybill.limits WHERE customer = $1 ORDER BY 1) AS limits, "
@@ -142,11 +148,11 @@ int cmd_customer_set(struct ctl *ctl)
 		      "title = coalesce($2, title), plan = coalesce($3, plan), "
 		      "time_zone = coalesce($4, time_zone), header_from = coalesce($5, header_from), "
 		      "return_path = coalesce($6::boolean, return_path), "
-		      "list_unsubscribe = coalesce($7, list_unsubscribe) "
+		      "list_unsubscribe = coalesce($7, list_unsubscribe), takeover = coalesce($9, takeover) "
 		      "WHERE customer = $1 RETURNING 1",
 		      PARAMS(operand(ctl, 0), option(ctl, "title"), option(ctl, "plan"), option(ctl, "time-zone"),
 			     option(ctl, "header-from"), option(ctl, "return-path"), option(ctl, "list-unsubscribe"),
-			     option(ctl, "max-recipients")));
+			     option(ctl, "max-recipients"), option(ctl, "takeover")));
 }
 
 int cmd_customer_suspend(struct ctl *ctl)

@@ -47,6 +47,7 @@ static const char *const event_types[] = {
 	"webhook.test",
 	"limit.warning",
 	"credential.suspended",
+	"credential.suspected",
 	"domain.dns_broken",
 };
 

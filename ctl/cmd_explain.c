@@ -52,14 +52,24 @@ static void spread_limits(json_t *row)
 	json_decref(limits);
 }
 
+/* What the takeover guard knew, likewise. */
+static void spread_takeover(json_t *row)
+{
+	json_t *words = json_object_get(json_object_get(row, "takeover"), "words");
+	if (words)
+		json_object_set(row, "takeover", words);
+}
+
 static void show(void *context, struct text line)
 {
 	struct explanation *explanation = context;
 	json_t *row = json_loadb(line.ptr, line.len, 0, NULL);
 	if (!row)
 		return; /* a line that is being written */
-	if (!explanation->json)
+	if (!explanation->json) {
 		spread_limits(row);
+		spread_takeover(row);
+	}
 	output_row(explanation->output, row);
 	explanation->found++;
 }

@@ -7,6 +7,7 @@
 #include "ctl/cmd_internal.h"
 #include "ctl/database.h"
 #include "ctl/password.h"
+#include "ctl/takeover.h"
 
 static int login_missing(const char *login)
 {
@@ -106,15 +107,20 @@ int cmd_login_list(struct ctl *ctl)
 int cmd_login_show(struct ctl *ctl)
 {
 	const char *login = operand(ctl, 0);
-	int status = database_exists(ctl, "SELECT FROM waybill.logins WHERE login = lower($1)", PARAMS(login));
-	if (status)
-		return status == 1 ? login_missing(login) : status;
-	return database_print(
-		ctl, OUTPUT_RECORD, NULL,
+	json_t *row;
+	int status = database_row(
+		ctl,
 		"SELECT *, ARRAY(SELECT id || ': ' || spec FROM waybill.limits AS m WHERE m.customer = l.customer "
 		"AND scope IN ('login', 'network') AND coalesce(m.login, l.login) = l.login ORDER BY id) AS limits "
 		"FROM support.logins AS l WHERE login = lower($1)",
-		PARAMS(login));
+		PARAMS(login), &row);
+	if (status || !row)
+		return status ? status : login_missing(login);
+	status = takeover_add(ctl, login, row);
+	struct output *output = output_new(OUTPUT_RECORD, ctl->json);
+	output_row(output, row);
+	output_end(&output, NULL);
+	return status;
 }
 
 /* Patterns, comma-separated; OUT gets them in normal form. */
@@ -184,7 +190,9 @@ int cmd_login_disable(struct ctl *ctl)
 
 int cmd_login_enable(struct ctl *ctl)
 {
-	return change(ctl, "UPDATE waybill.logins SET enabled = true WHERE login = lower($1) RETURNING 1",
+	return change(ctl,
+		      "UPDATE waybill.logins SET enabled = true, suspended_at = NULL, suspended_reason = '', "
+		      "guard_since = now() WHERE login = lower($1) RETURNING 1",
 		      PARAMS(operand(ctl, 0)));
 }
 

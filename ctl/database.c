@@ -128,14 +128,33 @@ static void print_rows(const struct pg_result *result, struct output *output)
 	}
 }
 
+/* The rows of a query as JSON. */
+static int query_json(struct ctl *ctl, const char *sql, const char *const *params, size_t count,
+		      struct pg_result **result)
+{
+	struct buffer wrapped = {0};
+	buffer_format(&wrapped, "SELECT row_to_json(answer) FROM (%s) AS answer", sql);
+	int status = database_query(ctl, buffer_string(&wrapped), params, count, result);
+	buffer_free(&wrapped);
+	return status;
+}
+
+int database_row(struct ctl *ctl, const char *sql, const char *const *params, size_t count, json_t **row)
+{
+	struct pg_result *result = NULL;
+	*row = NULL;
+	int status = query_json(ctl, sql, params, count, &result);
+	if (!status && pg_rows(result))
+		*row = json_loads(pg_string(result, 0, 0), 0, NULL);
+	pg_result_free(&result);
+	return status;
+}
+
 int database_print(struct ctl *ctl, enum output_form form, const char *empty, const char *sql,
 		   const char *const *params, size_t count)
 {
-	struct buffer wrapped = {0};
 	struct pg_result *result = NULL;
-	buffer_format(&wrapped, "SELECT row_to_json(answer) FROM (%s) AS answer", sql);
-	int status = database_query(ctl, buffer_string(&wrapped), params, count, &result);
-	buffer_free(&wrapped);
+	int status = query_json(ctl, sql, params, count, &result);
 	if (status)
 		return status;
 	struct output *output = output_new(form, ctl->json);

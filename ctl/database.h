@@ -26,6 +26,8 @@ long database_count(struct ctl *ctl, const char *sql, const char *const *params,
 /* Prints the rows of a query; column names are the field names. */
 int database_print(struct ctl *ctl, enum output_form form, const char *empty, const char *sql,
 		   const char *const *params, size_t count);
+/* The first row of a query as an object, NULL when there is none. 0, or an exit status. */
+int database_row(struct ctl *ctl, const char *sql, const char *const *params, size_t count, json_t **row);
 /* A transaction around several statements. */
 int database_begin(struct ctl *ctl);
 int database_commit(struct ctl *ctl);

@@ -35,6 +35,8 @@ const struct conf_row settings_rows[] = {
 	 "The helper waybill-spf-check; when empty, the one beside waybill."},
 	/* The bouncer's: both judge alike. */
 	{"bouncer", "rules", CONF_PATH, FIELD(rules), "", 0, 0, NULL, false, NULL},
+	COUNTERS_REACH_ROWS(struct settings, CONF_OTHERS),
+	TAKEOVER_ROWS(struct settings, CONF_OTHERS),
 	{"directory", "postgres", CONF_STRING, FIELD(follow_postgres), "dbname=waybill user=waybill_follow", 0, 0, NULL,
 	 false,
 	 "How waybill directory follow reaches Postgres; several hosts for failover, with "

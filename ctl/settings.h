@@ -1,9 +1,12 @@
 #ifndef CTL_SETTINGS_H
 #define CTL_SETTINGS_H
 
-/* The settings of the command line: sections [common], [ctl] and [directory] of waybill.conf. */
+/* The settings of the command line: sections [common], [ctl] and [directory] of waybill.conf, and of others what it must
+ * see as they do. */
 
+#include "common/counters_conf.h"
 #include "common/daemon.h"
+#include "common/takeover_conf.h"
 
 #define SETTINGS_FILE "/etc/waybill/waybill.conf"
 
@@ -21,6 +24,9 @@ struct settings {
 	char *return_path; /* host of the envelope sender that the relay sets; NULL: the customers' own */
 	char *spf_include; /* what customers include in their SPF record */
 	char *spf_check;   /* the helper; NULL: beside this program */
+	/* [redis] and [policyd]: what the takeover guard knows, and its marks */
+	struct counters_settings redis;
+	struct takeover_settings takeover;
 	/* [bouncer] */
 	char *rules; /* NULL: the built-in ones */
 	/* [directory]: the follower */

@@ -53,7 +53,7 @@ static const struct conf_row rows[] = {
 	 "How long a request may take to arrive whole, and its answer to be taken."},
 	{"policyd", "idle_timeout", CONF_DURATION, offsetof(CONF, idle_ms), "310s", 1000, 86400000, NULL, false,
 	 "How long a connection may be silent; longer than Postfix's own 300 s."},
-	TAKEOVER_ROWS(CONF),
+	TAKEOVER_ROWS(CONF, CONF_OWN),
 };
 
 static struct {
