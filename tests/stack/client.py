@@ -16,11 +16,15 @@ IMPLICIT_TLS = {465}
 class Client(smtplib.SMTP):
     """smtplib with its conversation kept in self.talk, as (what was said, reply code, reply text)."""
 
-    def __init__(self, node, port, tls=True):
-        """PORT is 587, 465 or 2525; NODE knows where they really are. Without TLS the client stays in the clear."""
+    def __init__(self, node, port, tls=True, source=None):
+        """PORT is 587, 465 or 2525; NODE knows where they really are. Without TLS the client stays in the clear. SOURCE, an
+        address of 127.0.0.0/8, is where it comes from: another network than the relay's."""
         self.talk, self.context = [], ssl.create_default_context(cafile=str(node.stack.tls.ca))
         self.implicit = port in IMPLICIT_TLS
-        super().__init__(HOST, node.postfix.ports[port], local_hostname="app.test", timeout=40)
+        where = (source, 0) if source else None
+        super().__init__(
+            HOST, node.postfix.ports[port], local_hostname="app.test", timeout=40, source_address=where
+        )
         self.ehlo()
         if tls and not self.implicit:
             self.starttls(context=self.context)
@@ -63,13 +67,13 @@ class Reply:
         return f"{self.code} {self.text} (at {self.step})"
 
 
-def submit(node, login, sender, recipients, message, port=587):
+def submit(node, login, sender, recipients, message, port=587, source=None):
     """Submits one message as LOGIN, which has .name and .password. MESSAGE is bytes, or an EmailMessage. The reply is
     that to the message when it came so far, else the first refusal."""
     recipients = [recipients] if isinstance(recipients, str) else recipients
     content = message if isinstance(message, bytes) else message.as_bytes(policy=email.policy.SMTP)
     try:
-        with Client(node, port) as client:
+        with Client(node, port, source=source) as client:
             return _transaction(client, login, sender, recipients, content)
     except smtplib.SMTPResponseException as refused:
         return Reply(refused.smtp_code, refused.smtp_error, "the greeting or STARTTLS")
