@@ -9,7 +9,7 @@
 
 /* What every line begins with. */
 struct spool_line {
-	const char *type; /* "policy.refused", "limit.warning", "message.annotated" */
+	const char *type; /* "policy.refused", "limit.warning", "credential.suspended", "message.annotated" */
 	int64_t now_s;    /* seconds since 1970 */
 	struct text node, customer, login, queue_id;
 };

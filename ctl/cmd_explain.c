@@ -52,12 +52,29 @@ static void spread_limits(json_t *row)
 	json_decref(limits);
 }
 
-/* What the takeover guard knew, likewise. */
+/* What the takeover guard knew, likewise: "takeover networks: 24, usual 2, mark 20: 100 points". */
 static void spread_takeover(json_t *row)
 {
-	json_t *words = json_object_get(json_object_get(row, "takeover"), "words");
-	if (words)
-		json_object_set(row, "takeover", words);
+	static const char *const signs[] = {"networks", "volume", "bounces"};
+	json_t *takeover = json_object_get(row, "takeover");
+	json_int_t score = 0, threshold = 0, count = 0, usual = 0, mark = 0, points = 0;
+	struct buffer name = {0}, words = {0};
+	if (json_unpack(takeover, "{s:I, s:I}", "score", &score, "threshold", &threshold) != 0)
+		return;
+	for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
+		name.len = words.len = 0;
+		json_unpack(json_object_get(takeover, signs[i]), "{s:I, s:I, s:I, s:I}", "count", &count, "usual",
+			    &usual, "mark", &mark, "points", &points);
+		buffer_format(&name, "takeover %s", signs[i]);
+		buffer_format(&words, "%lld, usual %lld, mark %lld: %lld points", (long long)count, (long long)usual,
+			      (long long)mark, (long long)points);
+		json_object_set_new(row, buffer_string(&name), json_string(buffer_string(&words)));
+	}
+	words.len = 0;
+	buffer_format(&words, "score %lld, suspicious from %lld on", (long long)score, (long long)threshold);
+	json_object_set_new(row, "takeover", json_string(buffer_string(&words)));
+	buffer_free(&name);
+	buffer_free(&words);
 }
 
 static void show(void *context, struct text line)

@@ -64,12 +64,8 @@ static void add_takeover(struct buffer *out, const struct decide_takeover *takeo
 {
 	const struct takeover_facts *facts = &takeover->facts;
 	const struct takeover_marks *marks = takeover->marks;
-	struct buffer words = {0};
 	buffer_format(out, ",\"takeover\":{\"score\":%d", takeover->score.total);
 	spool_line_number(out, "threshold", marks->score);
-	takeover_describe(marks, facts, &words);
-	spool_line_text(out, "words", buffer_view(&words));
-	buffer_free(&words);
 	add_sign(out, "networks", facts->networks, facts->networks_usual, takeover_networks_mark(marks, facts),
 		 takeover->score.networks);
 	add_sign(out, "volume", facts->volume, facts->volume_usual, takeover_volume_mark(marks, facts),

@@ -137,7 +137,7 @@ def test_suspend_refuses_this_and_all_that_follows(stack, acme):
     assert (told["reason"], told["takeover"]["score"], told["takeover"]["threshold"]) == ("takeover-suspended", 83, 80)
     assert told["takeover"]["networks"] == {"count": 7, "usual": 0, "mark": 8, "points": 83}
     page = stack.node.waybill("explain", told["id"]).stdout
-    assert "score 83 of 80: 7 networks today (usual 0; 83 points), 7 recipients this hour" in page
+    assert "score 83, suspicious from 80 on" in page and "7, usual 0, mark 8: 83 points" in page
     code, text = acme.rcpt(login)
     assert code == 525 and "5.7.13" in text
     [why] = stack.node.waybill_json("explain", text.rpartition("id=")[2].split()[0])
