@@ -388,6 +388,8 @@ void counters_async_charge(struct counters_async *counters, const struct counter
 void counters_async_suspend(struct counters_async *counters, struct text customer, struct text login, int64_t since)
 {
 	struct buffer call = {0};
+	if (counters->only_local && counters->local)
+		counters_local_suspend(counters->local, customer, login, since);
 	if (!counters->redis || breaker_is_open(&counters->breaker))
 		return;
 	counters_script_suspend(customer, login, since, &call);

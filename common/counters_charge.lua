@@ -39,27 +39,31 @@ local function slot_at(entry, week)
 	return last and value * KEEP ^ math.max(0, week - last - 1) or 0
 end
 
--- A job that runs an hour earlier or later is as usual.
-local function usual_at(habits, hour)
-	local most, near = 0, {hour - 1, hour, hour + 1}
-	local entries = redis.call('HMGET', habits, near[1] % WEEK, near[2] % WEEK, near[3] % WEEK)
+-- A job that runs an hour earlier or later is as usual. ENTRY stands for what SLOT holds.
+local function usual_at(habits, hour, slot, entry)
+	local most, near = 0, {(hour - 1) % WEEK, hour % WEEK, (hour + 1) % WEEK}
+	local entries = redis.call('HMGET', habits, unpack(near))
 	for i = 1, 3 do
-		most = math.max(most, slot_at(entries[i], math.floor(hour / WEEK)))
+		most = math.max(most, slot_at(near[i] == slot and entry or entries[i], math.floor(hour / WEEK)))
 	end
 	return math.ceil(most)
 end
 
 -- An hour is over. The first week is the habit; later ones change it by no more than a burst's worth.
-local function remember(habits, hour, volume, usual)
-	local week, slot = math.floor(hour / WEEK), hour % WEEK
-	redis.call('HSETNX', habits, 'first', week)
+local function remember(habits, p, looks)
+	local week, slot = math.floor(p.hour / WEEK), p.hour % WEEK
 	local known = redis.call('HMGET', habits, 'first', slot)
-	local average = volume
-	if tonumber(known[1]) < week then
-		average = slot_at(known[2], week) * KEEP + math.min(volume, 4 * usual + 100) * (1 - KEEP)
+	local average = p.volume
+	if tonumber(known[1] or week) < week then
+		average = slot_at(known[2], week) * KEEP + math.min(p.volume, 4 * p.usual + 100) * (1 - KEEP)
 	end
-	redis.call('HSET', habits, slot, string.format('%.0f %.2f', week, average))
-	redis.call('EXPIRE', habits, 60 * 86400)
+	local entry = string.format('%.0f %.17g', week, average)
+	if not looks then
+		redis.call('HSETNX', habits, 'first', week)
+		redis.call('HSET', habits, slot, entry)
+		redis.call('EXPIRE', habits, 60 * 86400)
+	end
+	return slot, entry
 end
 
 local function bad_mailboxes(state)
@@ -84,12 +88,17 @@ local function turn(p, hour, habits, looks)
 	if hour <= p.hour and hour >= p.hour - 2 then
 		return false
 	end
-	if not looks and p.volume > 0 then
-		remember(habits, p.hour, p.volume, p.usual)
-	end
 	local new_day = math.floor(hour / 24) ~= math.floor(p.hour / 24)
-	p.before = hour == p.hour + 1 and p.volume or 0
-	p.volume, p.hour, p.usual = 0, hour, usual_at(habits, hour)
+	local next_hour, usual, slot, entry = hour == p.hour + 1
+	if next_hour then -- what goes on for two hours is none the more usual
+		usual = usual_at(habits, hour)
+	end
+	if p.volume > 0 then
+		slot, entry = remember(habits, p, looks)
+	end
+	usual = usual or usual_at(habits, hour, slot, entry)
+	p.before = next_hour and p.volume or 0
+	p.volume, p.hour, p.usual = 0, hour, usual
 	if new_day then
 		if p.networks > 0 then
 			p.usually = p.usually == 0 and p.networks or math.ceil(p.usually * KEEP + p.networks * (1 - KEEP))

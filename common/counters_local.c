@@ -16,30 +16,15 @@
 #include "common/log.h"
 #include "common/memory.h"
 
-#include "common/counters_local.h"
+#include "common/counters_local_internal.h"
 
 #define MAP_BYTES    ((size_t)4 << 30) /* address space; the file is as large as what is in it */
 #define FILE_MODE    0600
-#define KEY_MAX      511 /* LMDB's, compiled in */
-#define SWEEP        4   /* entries looked at by each transaction */
+#define SWEEP        4 /* entries looked at by each transaction */
 #define RETRY_MS     1000
 #define SPARE_S      60 /* an entry outlives its use by this */
 #define SECOND_US    INT64_C(1000000)
 #define SHARE_TENTHS 12 /* limit / nodes * 1.2 */
-
-struct counters_local {
-	char *path;
-	int nodes;
-	bool stand_in;
-	int64_t epoch_us;     /* 1970 by the monotonic clock: a step of the wall clock moves nothing */
-	pthread_mutex_t lock; /* guards what follows until the file is open */
-	MDB_env *env;
-	MDB_dbi dbi;
-	int64_t retry_at_ms;
-	bool complained;
-	char sweep[KEY_MAX]; /* where the next sweep begins; guarded by LMDB's own lock */
-	size_t sweep_len;
-};
 
 struct entry {
 	int64_t expires_s;
@@ -157,13 +142,13 @@ static bool ready(struct counters_local *local)
 }
 
 /* LMDB's keys are shorter than Redis': the tail of a longer one is kept, where subject and queue id stand apart. */
-static MDB_val key_of(char *key, size_t len)
+MDB_val counters_local_key(char *key, size_t len)
 {
-	size_t cut = len > KEY_MAX ? len - KEY_MAX : 0;
+	size_t cut = len > COUNTERS_LOCAL_KEY_MAX ? len - COUNTERS_LOCAL_KEY_MAX : 0;
 	return (MDB_val){len - cut, key + cut};
 }
 
-static int get(struct counters_local *local, MDB_txn *txn, MDB_val key, struct text *out)
+int counters_local_get(struct counters_local *local, MDB_txn *txn, MDB_val key, struct text *out)
 {
 	MDB_val value;
 	int error = mdb_get(txn, local->dbi, &key, &value);
@@ -175,7 +160,7 @@ static int get_state(struct counters_local *local, MDB_txn *txn, MDB_val key, st
 {
 	struct text bytes;
 	struct entry entry = {0};
-	int error = get(local, txn, key, &bytes);
+	int error = counters_local_get(local, txn, key, &bytes);
 	if (!error && bytes.len == sizeof entry)
 		memcpy(&entry, bytes.ptr, sizeof entry);
 	*out = entry.state;
@@ -211,12 +196,12 @@ static int64_t share(const struct counters_local *local, int64_t units)
 
 static MDB_val item_key(const struct work *work, size_t i, char store[COUNTERS_KEY_MAX])
 {
-	return key_of(store, counters_script_key(work->request, i, store));
+	return counters_local_key(store, counters_script_key(work->request, i, store));
 }
 
 static MDB_val receipt_key(struct text customer, struct text node, struct text queue_id, char store[COUNTERS_KEY_MAX])
 {
-	return key_of(store, counters_script_receipt_key(customer, node, queue_id, store));
+	return counters_local_key(store, counters_script_receipt_key(customer, node, queue_id, store));
 }
 
 /* A cost on a receipt at the limit's rate of today. */
@@ -271,8 +256,9 @@ static bool is_repeated(struct work *work)
 	const struct counters_request *request = work->request;
 	struct text bytes;
 	struct counters_receipt_line line;
-	work->error = get(work->local, work->txn,
-			  receipt_key(request->customer, request->node, request->queue_id, store), &bytes);
+	work->error =
+		counters_local_get(work->local, work->txn,
+				   receipt_key(request->customer, request->node, request->queue_id, store), &bytes);
 	bytes = text_from(bytes, sizeof(int64_t));
 	for (struct text rest = bytes; counters_receipt_next(&rest, &line);)
 		if (line.kind == COUNTERS_RECEIPT_INSTANCE && text_equal(line.name, request->instance))
@@ -408,7 +394,11 @@ void counters_local_charge(struct counters_local *local, const struct counters_r
 	work.now_us = now_us(local);
 	if (!work.error) {
 		charge(&work, result);
-		finish(&work, result->answer == COUNTERS_CHARGED);
+		bool counted = false;
+		if (!work.error && request->watch.login.len && !local->stand_in)
+			work.error = counters_local_watch(local, work.txn, request, work.now_us / SECOND_US, result,
+							  &counted);
+		finish(&work, counted || result->answer == COUNTERS_CHARGED);
 	}
 	if (work.error)
 		*result = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
@@ -440,7 +430,7 @@ static void give_all_back(struct work *work, MDB_val key)
 {
 	struct text bytes, rest;
 	struct counters_receipt_line line;
-	work->error = get(work->local, work->txn, key, &bytes);
+	work->error = counters_local_get(work->local, work->txn, key, &bytes);
 	if (work->error || !bytes.len)
 		return;
 	/* The bytes in the map move when something is written. */
@@ -462,6 +452,21 @@ int counters_local_refund(struct counters_local *local, struct text customer, st
 	work.now_us = now_us(local);
 	if (!work.error) {
 		give_all_back(&work, receipt_key(customer, node, queue_id, store));
+		finish(&work, true);
+	}
+	note(local, work.error);
+	return work.error ? -1 : 0;
+}
+
+int counters_local_within(struct counters_local *local, counters_local_act *act, void *context)
+{
+	struct work work = {.local = local};
+	if (!ready(local))
+		return -1;
+	work.error = mdb_txn_begin(local->env, NULL, 0, &work.txn);
+	work.now_us = now_us(local);
+	if (!work.error) {
+		work.error = act(local, work.txn, work.now_us / SECOND_US, context);
 		finish(&work, true);
 	}
 	note(local, work.error);

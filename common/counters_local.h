@@ -5,7 +5,8 @@
  * The same questions, keys, receipts and arithmetic as in Redis. Shared by the daemons of one account; thread-safe. Not
  * synced to the disk: a killed process loses nothing, a power cut at most the counters.
  *
- * As a stand-in it counts each limit at limit / nodes * 1.2, from nothing: what passes beyond the limits is bounded. */
+ * As a stand-in it counts each limit at limit / nodes * 1.2, from nothing: what passes beyond the limits is bounded. The
+ * takeover guard's facts it keeps only where it is the only store: one host's part of them would tell little. */
 
 #include "common/counters.h"
 
@@ -27,6 +28,10 @@ void counters_local_charge(struct counters_local *local, const struct counters_r
 			   struct counters_result *result);
 /* As counters_refund(). */
 int counters_local_refund(struct counters_local *local, struct text customer, struct text node, struct text queue_id);
+
+/* As counters_bounces() and counters_async_suspend(). 0 or -1. */
+int counters_local_bounces(struct counters_local *local, struct text customer, struct text login, int64_t count);
+int counters_local_suspend(struct counters_local *local, struct text customer, struct text login, int64_t since);
 
 /* The options as waybill.conf tells them (counters.h): NULL when no local store is wanted. */
 struct counters_local *counters_local_of(const struct counters_options *options);

@@ -160,7 +160,7 @@ size_t counters_script_receipt_key(struct text customer, struct text node, struc
 	return key.len;
 }
 
-static struct text watch_key(struct text customer, struct text login, char kind, char out[COUNTERS_KEY_MAX])
+struct text counters_script_watch_key(struct text customer, struct text login, char kind, char out[COUNTERS_KEY_MAX])
 {
 	struct key key = {out, 0};
 	add(&key, TEXT("wb:{"));
@@ -211,7 +211,7 @@ static void charge_keys(struct buffer *out, const struct counters_request *reque
 		bulk(out, text_at(key, counters_script_receipt_key(request->customer, request->node, request->queue_id,
 								   key)));
 	for (size_t i = 0; request->watch.login.len && i < sizeof watch_keys; i++)
-		bulk(out, watch_key(request->customer, request->watch.login, watch_keys[i], key));
+		bulk(out, counters_script_watch_key(request->customer, request->watch.login, watch_keys[i], key));
 }
 
 void counters_script_charge(const struct counters_request *request, struct buffer *out)
@@ -238,7 +238,7 @@ void counters_script_bounces(struct text customer, struct text login, int64_t co
 {
 	char key[COUNTERS_KEY_MAX];
 	begin_call(out, COUNTERS_SCRIPT_BOUNCES, 1, 1);
-	bulk(out, watch_key(customer, login, 'b', key));
+	bulk(out, counters_script_watch_key(customer, login, 'b', key));
 	bulk_number(out, count);
 }
 
@@ -247,7 +247,7 @@ void counters_script_suspend(struct text customer, struct text login, int64_t si
 	char key[COUNTERS_KEY_MAX];
 	head(out, '*', 5);
 	bulk(out, TEXT("SET"));
-	bulk(out, watch_key(customer, login, 'x', key));
+	bulk(out, counters_script_watch_key(customer, login, 'x', key));
 	bulk_number(out, since);
 	bulk(out, TEXT("EX"));
 	bulk_number(out, SUSPENDED_S);

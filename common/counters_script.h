@@ -34,6 +34,9 @@ size_t counters_script_key(const struct counters_request *request, size_t item, 
 size_t counters_script_receipt_key(struct text customer, struct text node, struct text queue_id,
 				   char out[COUNTERS_KEY_MAX]);
 
+/* A key of the takeover guard's: KIND is the letter behind its last colon (counters.h). */
+struct text counters_script_watch_key(struct text customer, struct text login, char kind, char out[COUNTERS_KEY_MAX]);
+
 /* What an answer is compared with: the part of a request that must outlive it. */
 struct counters_expected {
 	size_t count;

@@ -304,7 +304,7 @@ static int refund_redis(struct counters *counters, struct text customer, struct 
 int counters_bounces(struct counters *counters, struct text customer, struct text login, int64_t count)
 {
 	if (counters->only_local)
-		return -1;
+		return counters->local ? counters_local_bounces(counters->local, customer, login, count) : -1;
 	struct buffer call = {0};
 	counters_script_bounces(customer, login, count, &call);
 	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_BOUNCES, buffer_view(&call));

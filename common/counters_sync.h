@@ -20,7 +20,7 @@ void counters_charge(struct counters *counters, const struct counters_request *r
  * 0, or -1 when Redis is away: the charge then stands until its window has passed. */
 int counters_refund(struct counters *counters, struct text customer, struct text node, struct text queue_id);
 /* COUNT more bounces of unknown mailboxes for a login: facts of the takeover guard (takeover.h). 0, or -1 when they are
- * lost, since Redis is away or counts nothing here. */
+ * lost, since Redis is away. */
 int counters_bounces(struct counters *counters, struct text customer, struct text login, int64_t count);
 /* Is Redis answering, as far as the last call knows? For /metrics and log lines "once". */
 bool counters_healthy(struct counters *counters);

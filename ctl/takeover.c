@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/counters_sync.h"
 
@@ -39,6 +40,9 @@ static int find_subject(struct ctl *ctl, const char *login, struct subject *out)
 static bool ask(struct ctl *ctl, const struct subject *subject, struct takeover_facts *facts)
 {
 	struct counters_options options = counters_options_of(&ctl->settings.redis);
+	/* A file made by root would be none of the daemons'. */
+	if (!options.only_local || !options.local_path || access(options.local_path, F_OK) != 0)
+		options.local_path = NULL;
 	struct counters *counters = counters_new(&options);
 	struct counters_request request = {.customer = pg_field(subject->row, 0, 0), .watch = subject->watch};
 	struct counters_result result;

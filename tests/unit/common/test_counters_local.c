@@ -338,6 +338,51 @@ static void both_clients_fall_back_on_it(void **state)
 	libevent_global_shutdown();
 }
 
+/* The guard's facts, kept where this store is the only one; a stand-in for Redis tells none. */
+static void the_takeover_guard_is_told(void **state)
+{
+	(void)state;
+	struct event_base *base = event_base_new();
+	struct counters_options options = {
+		.socket = absent, .timeout_ms = 15, .local_path = path, .nodes = 1, .only_local = true};
+	struct counters *sync = counters_new(&options);
+	struct counters_async *async = counters_async_new(base, &options);
+	struct counters_request request = request_of("watched", "5/h", 5);
+	struct counters_result result;
+	request.queue_id = TEXT("WATCHED");
+	request.watch = (struct counters_watch){
+		.login = TEXT("app@acme.test"), .network = TEXT("192.0.2.0/24"), .recipients = 5};
+	counters_async_charge(async, &request, take_result, &result);
+	assert_int_equal(result.answer, COUNTERS_CHARGED);
+	assert_true(result.watched && result.takeover.networks == 1 && result.takeover.volume == 5);
+	/* Repeated: told, not counted. Refused: the network counts, the recipients do not. */
+	request.watch.network = TEXT("198.51.100.0/24");
+	counters_charge(sync, &request, &result);
+	assert_int_equal(result.answer, COUNTERS_REPEATED);
+	assert_true(result.watched && result.takeover.networks == 1 && result.takeover.volume == 5);
+	request.instance = TEXT("next");
+	counters_charge(sync, &request, &result);
+	assert_int_equal(result.answer, COUNTERS_REFUSED);
+	assert_true(result.watched && result.takeover.networks == 2 && result.takeover.volume == 5);
+	assert_int_equal(counters_bounces(sync, request.customer, request.watch.login, 3), 0);
+	counters_async_suspend(async, request.customer, request.watch.login, 0);
+	struct counters_request look = {.customer = request.customer, .watch = request.watch};
+	look.watch.looks = true;
+	counters_charge(sync, &look, &result);
+	assert_true(result.watched && result.takeover.suspended && result.takeover.bad_mailboxes == 3);
+	assert_int_equal(result.takeover.networks, 2);
+	counters_free(&sync);
+	counters_async_free(&async);
+	options.only_local = false;
+	sync = counters_new(&options);
+	counters_charge(sync, &request, &result);
+	assert_false(result.watched);
+	assert_int_equal(counters_bounces(sync, request.customer, request.watch.login, 3), -1);
+	counters_free(&sync);
+	event_base_free(base);
+	libevent_global_shutdown();
+}
+
 static int start(void **state)
 {
 	(void)state;
@@ -373,6 +418,7 @@ int main(void)
 		cmocka_unit_test(stands_in_by_the_rule_of_each_scope),
 		cmocka_unit_test(threads_share_it_and_the_sum_is_exact),
 		cmocka_unit_test(both_clients_fall_back_on_it),
+		cmocka_unit_test(the_takeover_guard_is_told),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
 }

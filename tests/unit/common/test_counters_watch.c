@@ -163,7 +163,7 @@ static void hours_and_days_go_by(void **state)
 	assert_int_equal(facts.volume, 2);
 	/* The hour that is over is a habit now, also for the hour beside it. */
 	snprintf(get, sizeof get, "HGET wb:{acme}:t:turn:h %lld", (long long)slot);
-	snprintf(entry, sizeof entry, "%lld 40.00", (long long)(hour - 1) / WEEK);
+	snprintf(entry, sizeof entry, "%lld 40", (long long)(hour - 1) / WEEK);
 	assert_string_at(get, entry);
 	/* Nine days later in one step: the day's networks are a habit, and the HyperLogLog begins anew. */
 	snprintf(present, sizeof present, "0 %lld 4 0 0 6 2", (long long)hour - 216);
@@ -211,7 +211,7 @@ static void a_burst_is_no_habit(void **state)
 				     (long long)slot, entry));
 	send_one("burst", "", 1);
 	snprintf(get, sizeof get, "HGET wb:{acme}:t:burst:h %lld", (long long)slot);
-	snprintf(entry, sizeof entry, "%lld 95.00", (long long)week); /* 40 * 3/4 + 260 * 1/4 */
+	snprintf(entry, sizeof entry, "%lld 95", (long long)week); /* 40 * 3/4 + 260 * 1/4 */
 	assert_string_at(get, entry);
 }
 
