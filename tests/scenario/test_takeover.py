@@ -206,6 +206,25 @@ def test_a_flushed_redis_forgets_and_the_directory_does_not(stack, acme):
     assert acme.shown(other)["takeover"]["networks"]["count"] == 1
 
 
+def test_a_machine_without_redis_guards_itself(stack, acme):
+    settings = stack.node.settings
+    stack.node.write_conf({**settings, "redis": {"counters": "local"}})
+    stack.node.restart("policyd", "milter", "bouncer")
+    try:
+        login = acme.login("suspend")
+        for i in range(4):
+            assert acme.send(login, recipient=f"unknown-{acme.count}-{i}@dest.test").accepted
+        wait_for("the bounces", lambda: acme.shown(login)["takeover"]["bounces"]["count"] == 4)
+        assert {reply.code for reply in suspend(acme, login)} == {250, 525}
+        assert acme.shown(login)["takeover"]["networks"]["count"] >= 4
+        stack.node.waybill("login", "enable", login.name)
+        wait_for("the directory to know", lambda: acme.rcpt(login)[0] == 250)
+        assert acme.send(login).accepted
+    finally:
+        stack.node.write_conf(settings)
+        stack.node.restart("policyd", "milter", "bouncer")
+
+
 def test_prometheus_sees_the_guard(stack, acme):
     where = stack.node.state / "policyd-metrics"
     stack.node.write_conf({"policyd": {**MARKS["policyd"], "metrics": where}})
