@@ -19,6 +19,7 @@
 #include "milter/sampler.h"
 #include "milter/stats.h"
 #include "milter/verdict.h"
+#include "milter/warnings.h"
 
 /* DNS may take its time; nobody waits for it. */
 #define CHECK_TIMEOUT_MS 15000
@@ -221,6 +222,8 @@ static int run(void)
 						    .cfbl = text_of(settings.cfbl_address)};
 	take_settings();
 	engine.spool = settings.common.spool ? spool_open(settings.common.spool, "milter") : NULL;
+	if (engine.spool)
+		engine.warnings = warnings_new(engine.spool);
 	start_sampler();
 	int status = start_metrics();
 	if (status == EX_OK)
@@ -228,6 +231,7 @@ static int run(void)
 	sampler_free(&engine.sampler);
 	metrics_http_stop(&metrics_http);
 	metrics_free(&engine.metrics);
+	warnings_free(&engine.warnings);
 	spool_close(&engine.spool);
 	keys_free(&engine.keys);
 	counters_free(&engine.counters);

@@ -17,6 +17,7 @@
 #include "milter/signature.h"
 #include "milter/stats.h"
 #include "milter/verdict.h"
+#include "milter/warnings.h"
 
 struct signing_key {
 	struct text selector;
@@ -449,6 +450,18 @@ static void annotate(const struct work *work, const struct verdict *out)
 	buffer_free(&line);
 }
 
+/* Of a message that was accepted: what is refused is given back. */
+static void warn(const struct work *work)
+{
+	const struct spool_line head = {.now_s = work->now_s,
+					.node = text_of(work->engine->node),
+					.customer = work->auth.customer.name,
+					.login = work->login,
+					.queue_id = work->queue_id};
+	if (work->engine->warnings)
+		warnings_tell(work->engine->warnings, &head, &work->request, &work->charge);
+}
+
 static void refuse_in_trouble(const struct work *work, struct verdict *out)
 {
 	struct reply_words words = {.login = work->login,
@@ -486,10 +499,12 @@ static enum reply_reason reach(struct work *work, struct verdict *out)
 	out->action = VERDICT_ACCEPT;
 	enum reply_reason reason = decide(work, out);
 	log_line(work, reason, out);
-	if (reason != REPLY_NONE)
+	if (reason != REPLY_NONE) {
 		refuse(work, reason, out);
-	else
+	} else {
 		annotate(work, out);
+		warn(work);
+	}
 	buffer_free(&work->annotation.metadata);
 	release_keys(work, &work->author);
 	release_keys(work, &work->relay);

@@ -25,9 +25,10 @@ struct engine {
 	struct directory *directory;
 	struct counters *counters;
 	struct keys *keys;
-	struct metrics *metrics; /* of stats.h; NULL: nothing is counted */
-	struct sampler *sampler; /* NULL: no message is checked */
-	struct spool *spool;     /* of events; NULL: none is kept */
+	struct metrics *metrics;   /* of stats.h; NULL: nothing is counted */
+	struct sampler *sampler;   /* NULL: no message is checked */
+	struct spool *spool;       /* of events; NULL: none is kept */
+	struct warnings *warnings; /* of limits; NULL: none is given */
 	const char *node;
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */
 	_Atomic int unsafe;                   /* enum verdict_unsafe */

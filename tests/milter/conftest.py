@@ -87,6 +87,11 @@ limit strict-day customer recipients 5/day reject
 login strict strict
 allow *@owned
 domain strict.test strict
+customer warned
+limit warned-day customer messages 5/day defer
+login warned warned
+allow *@owned
+domain warned.test warned
 customer gone
 suspended unpaid
 login gone gone

@@ -482,6 +482,19 @@ def test_refusals_have_an_id_that_the_spool_explains(daemon, milter):
         "policy.refused", "reject", "from-not-owned", "a@elsewhere.test")
 
 
+def test_limits_warn_at_80_and_100_percent_once(daemon, milter):
+    def send(queue_id, sender="a@warned.test"):
+        return milter.message(header(sender), queue_id=queue_id, login="warned", sender=sender)
+
+    assert [send(f"3B{i}").accepted for i in range(4)] == [True] * 4
+    [entry] = spooled(daemon, "3B3")
+    assert (entry["type"], entry["customer"], entry["login"], entry["threshold"]) == ("limit.warning", "warned", "warned", 80)
+    assert (entry["limits"][0]["limit"], entry["limits"][0]["used"]) == ("warned-day", 4)
+    assert not send("3B4", "a@elsewhere.test").accepted  # refused before it is charged
+    assert send("3B5").accepted and not send("3B6").accepted
+    assert [entry["threshold"] for entry in spooled(daemon, "3B5")] == [100]
+
+
 def metrics_page(daemon):
     with socket.socket(socket.AF_UNIX) as http:
         http.connect(str(daemon.folder / "metrics"))
