@@ -28,121 +28,126 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local stored = redis.call('MGET', unpack(KEYS, 1, watched and #KEYS - 2 or #KEYS))
 
--- ---- the takeover guard: common/takeover.h
+-- ---- the takeover guard: common/takeover.h. Its functions are made only where it asks.
 
--- What is usual for an hour of the week is an average of past weeks, each worth three quarters of the next one: a slot
--- holds the last week that had mail at this hour, and the average after it.
-local KEEP, WEEK = 0.75, 168
+local watch
+if watched then
+	-- What is usual for an hour of the week is an average of past weeks, each worth three quarters of the next one: a slot
+	-- holds the last week that had mail at this hour, and the average after it.
+	local KEEP, WEEK = 0.75, 168
 
-local function slot_at(entry, week)
-	local last, value = string.match(entry or '', '^(%d+) (%S+)$')
-	return last and value * KEEP ^ math.max(0, week - last - 1) or 0
-end
+	local function slot_at(entry, week)
+		local last, value = string.match(entry or '', '^(%d+) (%S+)$')
+		return last and value * KEEP ^ math.max(0, week - last - 1) or 0
+	end
 
--- A job that runs an hour earlier or later is as usual. ENTRY stands for what SLOT holds.
-local function usual_at(habits, hour, slot, entry)
-	local most, near = 0, {(hour - 1) % WEEK, hour % WEEK, (hour + 1) % WEEK}
-	local entries = redis.call('HMGET', habits, unpack(near))
-	for i = 1, 3 do
-		most = math.max(most, slot_at(near[i] == slot and entry or entries[i], math.floor(hour / WEEK)))
-	end
-	return math.ceil(most)
-end
-
--- An hour is over. The first week is the habit; later ones change it by no more than a burst's worth.
-local function remember(habits, p, looks)
-	local week, slot = math.floor(p.hour / WEEK), p.hour % WEEK
-	local known = redis.call('HMGET', habits, 'first', slot)
-	local average = p.volume
-	if tonumber(known[1] or week) < week then
-		average = slot_at(known[2], week) * KEEP + math.min(p.volume, 4 * p.usual + 100) * (1 - KEEP)
-	end
-	local entry = string.format('%.0f %.17g', week, average)
-	if not looks then
-		redis.call('HSETNX', habits, 'first', week)
-		redis.call('HSET', habits, slot, entry)
-		redis.call('EXPIRE', habits, 60 * 86400)
-	end
-	return slot, entry
-end
-
-local function bad_mailboxes(state)
-	local hour, count, before = string.match(state or '', '^(%d+) (%d+) (%d+)$')
-	local age = hour and math.floor(now / 3600000000) - hour
-	return age == 0 and count + before or age == 1 and tonumber(count) or 0
-end
-
-local function read_present(state, since, hour, habits)
-	local s, h, volume, before, usual, networks, usually =
-		string.match(state or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-	if not s then
-		return {since = since, hour = hour, volume = 0, before = 0, usual = usual_at(habits, hour), networks = 0, usually = 0}
-	end
-	return {since = tonumber(s), hour = tonumber(h), volume = tonumber(volume), before = tonumber(before),
-		usual = tonumber(usual), networks = tonumber(networks), usually = tonumber(usually)}
-end
-
--- The present hour, and day, take the place of those that are over. A clock that goes back an hour or two, as at the end
--- of daylight saving time, changes nothing.
-local function turn(p, hour, habits, looks)
-	if hour <= p.hour and hour >= p.hour - 2 then
-		return false
-	end
-	local new_day = math.floor(hour / 24) ~= math.floor(p.hour / 24)
-	local next_hour, usual, slot, entry = hour == p.hour + 1
-	if next_hour then -- what goes on for two hours is none the more usual
-		usual = usual_at(habits, hour)
-	end
-	if p.volume > 0 then
-		slot, entry = remember(habits, p, looks)
-	end
-	usual = usual or usual_at(habits, hour, slot, entry)
-	p.before = next_hour and p.volume or 0
-	p.volume, p.hour, p.usual = 0, hour, usual
-	if new_day then
-		if p.networks > 0 then
-			p.usually = p.usually == 0 and p.networks or math.ceil(p.usually * KEEP + p.networks * (1 - KEEP))
+	-- A job that runs an hour earlier or later is as usual. ENTRY stands for what SLOT holds.
+	local function usual_at(habits, hour, slot, entry)
+		local most, near = 0, {(hour - 1) % WEEK, hour % WEEK, (hour + 1) % WEEK}
+		local entries = redis.call('HMGET', habits, unpack(near))
+		for i = 1, 3 do
+			most = math.max(most, slot_at(near[i] == slot and entry or entries[i], math.floor(hour / WEEK)))
 		end
-		p.networks = 0
+		return math.ceil(most)
 	end
-	return new_day
-end
 
-local function watch(charged)
-	local a, k = #ARGV - WATCH, #KEYS - WATCH
-	local network, since, offset, recipients, looks = ARGV[a + 1], tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4],
-		ARGV[a + 5] == '1' or charged == nil
-	local networks, habits = KEYS[k + 4], KEYS[k + 5]
-	local hour = math.floor((now / 1000000 + offset) / 3600)
-	local p = read_present(stored[k + 1], since, hour, habits)
-	local forget = turn(p, hour, habits, looks)
-	local bad, suspended = bad_mailboxes(stored[k + 2]), tonumber(stored[k + 3])
-	if since > p.since then
-		p.since, p.volume, p.before, p.networks, bad, forget = since, 0, 0, 0, 0, true
+	-- An hour is over. The first week is the habit; later ones change it by no more than a burst's worth.
+	local function remember(habits, p, looks)
+		local week, slot = math.floor(p.hour / WEEK), p.hour % WEEK
+		local known = redis.call('HMGET', habits, 'first', slot)
+		local average = p.volume
+		if tonumber(known[1] or week) < week then
+			average = slot_at(known[2], week) * KEEP + math.min(p.volume, 4 * p.usual + 100) * (1 - KEEP)
+		end
+		local entry = string.format('%.0f %.17g', week, average)
 		if not looks then
-			redis.call('DEL', KEYS[k + 2])
+			redis.call('HSETNX', habits, 'first', week)
+			redis.call('HSET', habits, slot, entry)
+			redis.call('EXPIRE', habits, 60 * 86400)
 		end
+		return slot, entry
 	end
-	if not looks then
-		if forget then
-			redis.call('DEL', networks)
-		end
-		if network ~= '' and redis.call('PFADD', networks, network) == 1 then
-			p.networks = redis.call('PFCOUNT', networks)
-			redis.call('EXPIRE', networks, 2 * 86400)
-		end
-		p.volume = p.volume + (charged and recipients or 0)
-		redis.call('SET', KEYS[k + 1], string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', p.since, p.hour, p.volume,
-			p.before, p.usual, p.networks, p.usually), 'EX', 40 * 86400)
+
+	local function bad_mailboxes(state)
+		local hour, count, before = string.match(state or '', '^(%d+) (%d+) (%d+)$')
+		local age = hour and math.floor(now / 3600000000) - hour
+		return age == 0 and count + before or age == 1 and tonumber(count) or 0
 	end
-	return {p.networks, p.usually, p.volume, p.before, p.usual, bad, suspended and suspended >= p.since and 1 or 0}
+
+	local function read_present(state, since, hour, habits)
+		local s, h, volume, before, usual, networks, usually =
+			string.match(state or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+		if not s then
+			return {since = since, hour = hour, volume = 0, before = 0, usual = usual_at(habits, hour), networks = 0, usually = 0}
+		end
+		return {since = tonumber(s), hour = tonumber(h), volume = tonumber(volume), before = tonumber(before),
+			usual = tonumber(usual), networks = tonumber(networks), usually = tonumber(usually)}
+	end
+
+	-- The present hour, and day, take the place of those that are over. A clock that goes back an hour or two, as at the end
+	-- of daylight saving time, changes nothing.
+	local function turn(p, hour, habits, looks)
+		if hour <= p.hour and hour >= p.hour - 2 then
+			return false
+		end
+		local new_day = math.floor(hour / 24) ~= math.floor(p.hour / 24)
+		local next_hour, usual, slot, entry = hour == p.hour + 1
+		if next_hour then -- what goes on for two hours is none the more usual
+			usual = usual_at(habits, hour)
+		end
+		if p.volume > 0 then
+			slot, entry = remember(habits, p, looks)
+		end
+		usual = usual or usual_at(habits, hour, slot, entry)
+		p.before = next_hour and p.volume or 0
+		p.volume, p.hour, p.usual = 0, hour, usual
+		if new_day then
+			if p.networks > 0 then
+				p.usually = p.usually == 0 and p.networks or math.ceil(p.usually * KEEP + p.networks * (1 - KEEP))
+			end
+			p.networks = 0
+		end
+		return new_day
+	end
+
+	function watch(charged)
+		local a, k = #ARGV - WATCH, #KEYS - WATCH
+		local network, since, offset, recipients, looks = ARGV[a + 1], tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4],
+			ARGV[a + 5] == '1' or charged == nil
+		local networks, habits = KEYS[k + 4], KEYS[k + 5]
+		local hour = math.floor((now / 1000000 + offset) / 3600)
+		local p = read_present(stored[k + 1], since, hour, habits)
+		local forget = turn(p, hour, habits, looks)
+		local bad, suspended = bad_mailboxes(stored[k + 2]), tonumber(stored[k + 3])
+		if since > p.since then
+			p.since, p.volume, p.before, p.networks, bad, forget = since, 0, 0, 0, 0, true
+			if not looks then
+				redis.call('DEL', KEYS[k + 2])
+			end
+		end
+		if not looks then
+			if forget then
+				redis.call('DEL', networks)
+			end
+			if network ~= '' and redis.call('PFADD', networks, network) == 1 then
+				p.networks = redis.call('PFCOUNT', networks)
+				redis.call('EXPIRE', networks, 2 * 86400)
+			end
+			p.volume = p.volume + (charged and recipients or 0)
+			redis.call('SET', KEYS[k + 1], string.format('%d %d %d %d %d %d %d', p.since, p.hour, p.volume,
+				p.before, p.usual, p.networks, p.usually), 'EX', 40 * 86400)
+		end
+		return {p.networks, p.usually, p.volume, p.before, p.usual, bad, suspended and suspended >= p.since and 1 or 0}
+	end
 end
 
 -- CHARGED: true or false; nil for a repeated question.
 local function answer(code, fills, charged)
 	local out = {code, now, unpack(fills)}
-	for _, fact in ipairs(watched and watch(charged) or {}) do
-		out[#out + 1] = fact
+	if watched then
+		for _, fact in ipairs(watch(charged)) do
+			out[#out + 1] = fact
+		end
 	end
 	return out
 end
