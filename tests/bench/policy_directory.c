@@ -22,12 +22,15 @@ static void put(struct directory_writer *writer, enum directory_kind kind, const
 	record->len = 0;
 }
 
-static void put_customer(struct directory_writer *writer, long number, struct buffer *record)
+/* A customer with limits has the takeover guard at its default; the guard needs Redis. */
+static void put_customer(struct directory_writer *writer, long number, bool limited, struct buffer *record)
 {
 	char name[32], domain[32];
 	snprintf(name, sizeof name, "c%ld", number);
 	snprintf(domain, sizeof domain, "c%ld.test", number);
-	directory_customer_encode(&(struct directory_customer){.name = text_of(name)}, record);
+	struct directory_customer customer = {.name = text_of(name),
+					      .takeover = limited ? TAKEOVER_ALERT : TAKEOVER_OFF};
+	directory_customer_encode(&customer, record);
 	put(writer, DIRECTORY_CUSTOMERS, name, record);
 	directory_domain_encode(&(struct directory_domain){.name = text_of(domain), .customer = text_of(name)}, record);
 	put(writer, DIRECTORY_DOMAINS, domain, record);
@@ -62,7 +65,7 @@ static void fill(struct directory_writer *writer, long logins, const char *spec)
 	}
 	for (long i = 0; i < logins; i++) {
 		if (i % LOGINS_EACH == 0)
-			put_customer(writer, i / LOGINS_EACH, &record);
+			put_customer(writer, i / LOGINS_EACH, spec != NULL, &record);
 		put_login(writer, i, buffer_view(&rights), buffer_view(&limits), &record);
 	}
 	buffer_free(&record);

@@ -166,12 +166,13 @@ class Bench:
         return [{name: statistics.median(pair[i][name] for pair in pairs) for name in pairs[0][i]} for i in (0, 1)]
 
     def redis_benchmark(self):
-        """Calls a second of the very script, one key, 50 clients, no pipeline."""
+        """Calls a second of the very script, one limit and the takeover guard, 50 clients, no pipeline."""
         sha = hashlib.sha1((ROOT / "common" / "counters_charge.lua").read_bytes()).hexdigest()
         key = "wb:{c1}:l:bench:user__rand_int__@c1.test"
         words = ["redis-benchmark", "-s", self.redis, "-c", 50, "-n", 200000, "-r", 1000, "--csv"]
-        words += ["evalsha", sha, 1, key]
-        words += ["", 3600, 1, "s", 1, 0, 0, 1000000, 1000000000, 1000000]
+        guard = [f"wb:{{c1}}:t:user__rand_int__@c1.test:{kind}" for kind in "sbxnh"]
+        words += ["evalsha", sha, 1 + len(guard), key, *guard]
+        words += ["", 3600, 1, "s", 1, 0, 0, 1000000, 1000000000, 1000000, "192.0.2.0/24", 0, 0, 1, 0]
         rates = []
         for _ in range(self.options.rounds):
             out = subprocess.run([str(w) for w in words], check=True, capture_output=True, text=True).stdout
