@@ -98,10 +98,11 @@ int cmd_login_add(struct ctl *ctl)
 
 int cmd_login_list(struct ctl *ctl)
 {
-	return database_print(ctl, OUTPUT_LIST, "no logins: waybill login add CUSTOMER LOGIN",
-			      "SELECT login, customer, label, enabled, expires_at, networks, rights, last_used_at "
-			      "FROM support.logins WHERE customer = coalesce($1, customer) ORDER BY customer, login",
-			      PARAMS(option(ctl, "customer")));
+	return database_print(
+		ctl, OUTPUT_LIST, "no logins: waybill login add CUSTOMER LOGIN",
+		"SELECT login, customer, label, enabled, suspended_at, expires_at, networks, rights, last_used_at "
+		"FROM support.logins WHERE customer = coalesce($1, customer) ORDER BY customer, login",
+		PARAMS(option(ctl, "customer")));
 }
 
 int cmd_login_show(struct ctl *ctl)

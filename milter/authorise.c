@@ -30,6 +30,8 @@ static enum reply_reason check_login(struct directory_view *view, int64_t now_s,
 		return trouble(view, out);
 	if (!out->login.enabled)
 		return REPLY_LOGIN_DISABLED;
+	if (out->login.suspended_at)
+		return REPLY_LOGIN_SUSPENDED;
 	if (out->login.expires_at && out->login.expires_at <= now_s)
 		return REPLY_LOGIN_EXPIRED;
 	out->words.detail = out->customer.status_reason;

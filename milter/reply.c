@@ -10,6 +10,7 @@ const char *const reply_ids[REPLY_MAX + 1] = {
 	[REPLY_LOGIN_CHANGED] = "login-changed",
 	[REPLY_LOGIN_UNKNOWN] = "login-unknown",
 	[REPLY_LOGIN_DISABLED] = "login-disabled",
+	[REPLY_LOGIN_SUSPENDED] = "login-suspended",
 	[REPLY_LOGIN_EXPIRED] = "login-expired",
 	[REPLY_CUSTOMER_SUSPENDED] = "customer-suspended",
 	[REPLY_HEADER_TOO_LARGE] = "header-too-large",
@@ -46,6 +47,10 @@ static const struct row {
 		 "Login <{login}> is not known to the relay; create it, or wait until this host has heard of it"},
 	[REPLY_LOGIN_DISABLED] = {"525", "5.7.13",
 				  "Login <{login}> is disabled; ask the administrator of the relay to enable it"},
+	[REPLY_LOGIN_SUSPENDED] =
+		{"525", "5.7.13",
+		 "Login <{login}> is suspended, since it seems to be in other hands; change its password, "
+		 "and ask the administrator of the relay to enable it"},
 	[REPLY_LOGIN_EXPIRED] = {"525", "5.7.13",
 				 "Login <{login}> has expired; ask the administrator of the relay to prolong it"},
 	[REPLY_CUSTOMER_SUSPENDED] =

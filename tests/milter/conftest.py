@@ -48,6 +48,9 @@ allow partner@elsewhere.test
 login off acme
 allow *@owned
 disabled
+login stolen acme
+allow *@owned
+stolen
 login old acme
 allow *@owned
 expires 1000000000

@@ -6,7 +6,7 @@
  * begin a record; what follows belongs to it:
  *	suspended REASON      allow PATTERN    key SELECTOR ALGORITHM STATE BASE64-DER [BASE64-PUBLIC [spoilt]]
  *	return-path           unsubscribe URL  signatures 0|1|2
- *	disabled              deny PATTERN         (any seventh word: its seal is damaged)
+ *	disabled, stolen      deny PATTERN         (any seventh word: its seal is damaged)
  *	expires SECONDS       limit ID SCOPE UNIT SPEC ACTION (blanks of SPEC written as "_") */
 
 #include <stdio.h>
@@ -153,6 +153,13 @@ static void signatures(struct build *b, char **words, int count)
 		b->domain.signatures = (enum directory_signatures)index_of(counts, words[1]);
 }
 
+static void stolen(struct build *b, char **words, int count)
+{
+	(void)words;
+	(void)count;
+	b->login.suspended_at = 1;
+}
+
 static void disabled(struct build *b, char **words, int count)
 {
 	(void)words;
@@ -236,6 +243,7 @@ static const struct {
 	{"relay", relay},
 	{"suspended", suspended},
 	{"disabled", disabled},
+	{"stolen", stolen},
 	{"expires", expires},
 	{"allow", allow},
 	{"return-path", return_path},

@@ -154,6 +154,7 @@ def test_an_allowed_address_of_no_registered_domain_goes_unsigned(daemon, milter
 @pytest.mark.parametrize("login, reply, reason", [
     ("nobody", "450 4.7.1", "login-unknown"),
     ("off", "525 5.7.13", "login-disabled"),
+    ("stolen", "525 5.7.13", "login-suspended"),
     ("old", "525 5.7.13", "login-expired"),
     ("gone", "525 5.7.13", "customer-suspended"),
 ])
