@@ -26,11 +26,6 @@
 #define SECOND_US    INT64_C(1000000)
 #define SHARE_TENTHS 12 /* limit / nodes * 1.2 */
 
-struct entry {
-	int64_t expires_s;
-	struct limit_state state;
-};
-
 static int64_t clock_us(clockid_t clock)
 {
 	struct timespec now;
@@ -148,7 +143,7 @@ MDB_val counters_local_key(char *key, size_t len)
 	return (MDB_val){len - cut, key + cut};
 }
 
-int counters_local_get(struct counters_local *local, MDB_txn *txn, MDB_val key, struct text *out)
+static int get(struct counters_local *local, MDB_txn *txn, MDB_val key, struct text *out)
 {
 	MDB_val value;
 	int error = mdb_get(txn, local->dbi, &key, &value);
@@ -156,23 +151,38 @@ int counters_local_get(struct counters_local *local, MDB_txn *txn, MDB_val key, 
 	return error == MDB_NOTFOUND ? 0 : error;
 }
 
-static int get_state(struct counters_local *local, MDB_txn *txn, MDB_val key, struct limit_state *out)
+int counters_local_read(struct counters_local *local, MDB_txn *txn, MDB_val key, void *out, size_t size)
 {
 	struct text bytes;
-	struct entry entry = {0};
-	int error = counters_local_get(local, txn, key, &bytes);
-	if (!error && bytes.len == sizeof entry)
-		memcpy(&entry, bytes.ptr, sizeof entry);
-	*out = entry.state;
+	int error = get(local, txn, key, &bytes);
+	if (!error && bytes.len == sizeof(int64_t) + size)
+		memcpy(out, bytes.ptr + sizeof(int64_t), size);
+	else
+		memset(out, 0, size);
 	return error;
+}
+
+int counters_local_write(struct counters_local *local, MDB_txn *txn, MDB_val key, const void *in, size_t size,
+			 int64_t expires_s)
+{
+	MDB_val value = {sizeof expires_s + size, NULL};
+	int error = mdb_put(txn, local->dbi, &key, &value, MDB_RESERVE);
+	if (error)
+		return error;
+	memcpy(value.mv_data, &expires_s, sizeof expires_s);
+	memcpy((char *)value.mv_data + sizeof expires_s, in, size);
+	return 0;
+}
+
+static int get_state(struct counters_local *local, MDB_txn *txn, MDB_val key, struct limit_state *out)
+{
+	return counters_local_read(local, txn, key, out, sizeof *out);
 }
 
 static int put_state(struct counters_local *local, MDB_txn *txn, MDB_val key, const struct limit_state *state,
 		     int64_t expires_s)
 {
-	struct entry entry = {expires_s + SPARE_S, *state};
-	MDB_val value = {sizeof entry, &entry};
-	return mdb_put(txn, local->dbi, &key, &value, 0);
+	return counters_local_write(local, txn, key, state, sizeof *state, expires_s + SPARE_S);
 }
 
 /* One question while its transaction is open. */
@@ -256,9 +266,8 @@ static bool is_repeated(struct work *work)
 	const struct counters_request *request = work->request;
 	struct text bytes;
 	struct counters_receipt_line line;
-	work->error =
-		counters_local_get(work->local, work->txn,
-				   receipt_key(request->customer, request->node, request->queue_id, store), &bytes);
+	work->error = get(work->local, work->txn,
+			  receipt_key(request->customer, request->node, request->queue_id, store), &bytes);
 	bytes = text_from(bytes, sizeof(int64_t));
 	for (struct text rest = bytes; counters_receipt_next(&rest, &line);)
 		if (line.kind == COUNTERS_RECEIPT_INSTANCE && text_equal(line.name, request->instance))
@@ -430,7 +439,7 @@ static void give_all_back(struct work *work, MDB_val key)
 {
 	struct text bytes, rest;
 	struct counters_receipt_line line;
-	work->error = counters_local_get(work->local, work->txn, key, &bytes);
+	work->error = get(work->local, work->txn, key, &bytes);
 	if (work->error || !bytes.len)
 		return;
 	/* The bytes in the map move when something is written. */

@@ -27,8 +27,11 @@ struct counters_local {
 
 /* The key of LEN bytes at KEY, as long as LMDB takes it. */
 MDB_val counters_local_key(char *key, size_t len);
-/* The bytes of an entry, empty when there is none; a view until the next write. 0, or LMDB's error. */
-int counters_local_get(struct counters_local *local, MDB_txn *txn, MDB_val key, struct text *out);
+/* The SIZE bytes of an entry, zeros when there is none, and back; it is removed some time after EXPIRES_S. 0, or LMDB's
+ * error. */
+int counters_local_read(struct counters_local *local, MDB_txn *txn, MDB_val key, void *out, size_t size);
+int counters_local_write(struct counters_local *local, MDB_txn *txn, MDB_val key, const void *in, size_t size,
+			 int64_t expires_s);
 
 /* Calls ACT within a transaction, which is kept unless it returns an error of LMDB's. 0 or -1. */
 typedef int counters_local_act(struct counters_local *local, MDB_txn *txn, int64_t now_s, void *context);

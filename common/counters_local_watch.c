@@ -1,39 +1,13 @@
 /* What the takeover guard remembers, in the local store: an entry a login (watch.h). */
 
-#include <string.h>
-
 #include "common/counters_script.h"
 #include "common/watch.h"
 
 #include "common/counters_local_internal.h"
 
-struct entry {
-	int64_t expires_s;
-	struct watch_memory memory;
-};
-
 static MDB_val key_of(struct text customer, struct text login, char store[COUNTERS_KEY_MAX])
 {
 	return counters_local_key(store, counters_script_watch_key(customer, login, 's', store).len);
-}
-
-static int get(struct counters_local *local, MDB_txn *txn, MDB_val key, struct watch_memory *out)
-{
-	struct text bytes;
-	struct entry entry = {0};
-	int error = counters_local_get(local, txn, key, &bytes);
-	if (!error && bytes.len == sizeof entry)
-		memcpy(&entry, bytes.ptr, sizeof entry);
-	*out = entry.memory;
-	return error;
-}
-
-static int put(struct counters_local *local, MDB_txn *txn, MDB_val key, const struct watch_memory *memory,
-	       int64_t now_s)
-{
-	struct entry entry = {now_s + WATCH_LIFE_S, *memory};
-	MDB_val value = {sizeof entry, &entry};
-	return mdb_put(txn, local->dbi, &key, &value, 0);
 }
 
 int counters_local_watch(struct counters_local *local, MDB_txn *txn, const struct counters_request *request,
@@ -43,14 +17,14 @@ int counters_local_watch(struct counters_local *local, MDB_txn *txn, const struc
 	char store[COUNTERS_KEY_MAX];
 	struct watch_memory memory;
 	MDB_val key = key_of(request->customer, watch->login, store);
-	int error = get(local, txn, key, &memory);
+	int error = counters_local_read(local, txn, key, &memory, sizeof memory);
 	if (error)
 		return error;
 	*counted = !watch->looks && result->answer != COUNTERS_REPEATED;
 	int64_t recipients = *counted && result->answer == COUNTERS_CHARGED ? watch->recipients : 0;
 	result->takeover = watch_ask(&memory, watch, recipients, *counted, now_s);
 	result->watched = true;
-	return *counted ? put(local, txn, key, &memory, now_s) : 0;
+	return *counted ? counters_local_write(local, txn, key, &memory, sizeof memory, now_s + WATCH_LIFE_S) : 0;
 }
 
 /* What happened to a login: bounces, or its suspension. */
@@ -66,14 +40,14 @@ static int tell(struct counters_local *local, MDB_txn *txn, int64_t now_s, void 
 	char store[COUNTERS_KEY_MAX];
 	struct watch_memory memory;
 	MDB_val key = key_of(news->customer, news->login, store);
-	int error = get(local, txn, key, &memory);
+	int error = counters_local_read(local, txn, key, &memory, sizeof memory);
 	if (error)
 		return error;
 	if (news->suspended)
 		watch_suspend(&memory, news->since);
 	else
 		watch_bounces(&memory, news->bounces, now_s);
-	return put(local, txn, key, &memory, now_s);
+	return counters_local_write(local, txn, key, &memory, sizeof memory, now_s + WATCH_LIFE_S);
 }
 
 int counters_local_bounces(struct counters_local *local, struct text customer, struct text login, int64_t count)
