@@ -41,7 +41,8 @@ struct counters_item {
 };
 
 /* What the takeover guard wants to know of a login, in the same call: its network is counted whatever becomes of the
- * limits, its recipients when they are charged, and neither when the question is repeated. */
+ * limits, its recipients when they are charged, and neither when the question is repeated. What is given back later stays
+ * counted: an attempt is one, also where the milter refuses it. */
 struct counters_watch {
 	struct text login;   /* empty: the guard is not asked */
 	struct text network; /* the client's /24 or /48; empty: not known */

@@ -31,18 +31,19 @@ END $$;
 CREATE TRIGGER suspend AFTER INSERT ON waybill.events FOR EACH ROW WHEN (NEW.type = 'credential.suspended')
 	EXECUTE FUNCTION waybill.suspend_login();
 
-CREATE OR REPLACE VIEW support.customers AS
+CREATE OR REPLACE VIEW support.customers WITH (security_invoker = true) AS
 	SELECT c.customer, c.title, c.plan, c.status, c.status_reason, c.status_until, c.time_zone, c.header_from, c.created_at,
 	       (SELECT count(*) FROM waybill.logins AS l WHERE l.customer = c.customer) AS logins,
 	       (SELECT count(*) FROM waybill.domains AS d WHERE d.customer = c.customer) AS domains, c.takeover
 	FROM waybill.customers AS c;
-CREATE OR REPLACE VIEW support.logins AS
+CREATE OR REPLACE VIEW support.logins WITH (security_invoker = true) AS
 	SELECT l.login, l.customer, l.label, l.enabled, l.expires_at, l.networks, l.destinations,
 	       ARRAY(SELECT CASE WHEN r.allow THEN '' ELSE 'not ' END || r.pattern FROM waybill.rights AS r
 	             WHERE r.login = l.login ORDER BY r.allow DESC, r.pattern) AS rights,
 	       l.previous_until, l.created_at, l.last_used_at, l.suspended_at, l.suspended_reason
 	FROM waybill.logins AS l;
-SELECT waybill.open_views();
+GRANT SELECT (takeover) ON waybill.customers TO waybill_support;
+GRANT SELECT (suspended_at, suspended_reason) ON waybill.logins TO waybill_support;
 
 REVOKE EXECUTE ON FUNCTION waybill.suspend_login FROM PUBLIC;
 GRANT SELECT (suspended_at, suspended_reason, guard_since) ON waybill.logins TO waybill_follow;
