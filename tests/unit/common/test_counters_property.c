@@ -12,13 +12,13 @@
 #include <hiredis/hiredis.h>
 
 #include "common/counters_script.h"
+#include "tests/unit/common/draw.h"
 #include "tests/unit/common/redis_server.h"
 
 #define STEPS     6000
 #define LIMITS    6
 #define QUEUE_IDS 5
 #define INSTANCES 8
-#define SEED      20261121
 
 static const char *const specs[] = {"7/s",    "100/h",       "20/s burst 100", "999983/h", "3/min burst 10",
 				    "0/h",    "50/day",      "200/month",      "0/day",    "1000G/s",
@@ -35,16 +35,6 @@ struct model {
 	} receipts[QUEUE_IDS];
 	int generation; /* of the queue ids: an edit makes the receipts of before another matter */
 };
-
-static uint64_t random_state = SEED;
-
-static int64_t draw(int64_t below)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (int64_t)(random_state % (uint64_t)below);
-}
 
 static void edit(struct model *m, size_t i)
 {

@@ -9,10 +9,10 @@
 #include <cmocka.h>
 
 #include "common/takeover.h"
+#include "tests/unit/common/draw.h"
 
 #define DAY   86400
 #define STEPS 20000
-#define SEED  20261121
 
 static const struct takeover_marks marks = {
 	.score = 80, .networks = 20, .volume = 500, .bounces = 50, .bounce_percent = 10, .shadow_s = 7 * DAY};
@@ -60,16 +60,6 @@ static void signs_give_points(void **state)
 			fail_msg("%s: %d = %d + %d + %d", scores[i].what, got.total, got.networks, got.volume,
 				 got.bounces);
 	}
-}
-
-static uint64_t random_state = SEED;
-
-static int64_t draw(int64_t below)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (int64_t)(random_state % (uint64_t)below);
 }
 
 static void more_of_a_sign_never_lowers_the_score(void **state)

@@ -15,12 +15,12 @@
 
 #include "common/counters_sync.h"
 #include "common/watch.h"
+#include "tests/unit/common/draw.h"
 #include "tests/unit/common/redis_server.h"
 
 #define HOUR  3600
 #define NOON  1795262400 /* 2026-11-21T12:00:00Z, a Saturday */
 #define STEPS 4000
-#define SEED  20261121
 #define SPARE 20 /* seconds that the comparison may take */
 
 static struct counters_watch from(const char *network)
@@ -83,16 +83,6 @@ static void a_suspension_ends_with_a_new_beginning(void **state)
 	assert_int_equal(facts.bad_mailboxes, 0);
 	assert_int_equal(facts.volume, 1);
 	assert_int_equal(facts.networks, 1);
-}
-
-static uint64_t random_state = SEED;
-
-static int64_t draw(int64_t below)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (int64_t)(random_state % (uint64_t)below);
 }
 
 static redisContext *redis;
