@@ -37,15 +37,15 @@ class Acme:
         wait_for(login.name, lambda: "[recipient-suppressed]" in self.rcpt(login, f"after-{self.count}@dest.test")[1])
         return login
 
-    def send(self, login, network=1, recipient=RECIPIENT):
+    def send(self, login, network=1, recipient=RECIPIENT, node=None):
         message = compose(SENDER, RECIPIENT, "News")
-        return submit(self.node, login, SENDER, recipient, message, source=f"127.7.{network}.1")
+        return submit(node or self.node, login, SENDER, recipient, message, source=f"127.7.{network}.1")
 
     def send_from_many(self, login, networks=10):
         return [self.send(login, network) for network in range(networks)]
 
-    def rcpt(self, login, recipient=RECIPIENT):
-        with Client(self.node, 587) as client:
+    def rcpt(self, login, recipient=RECIPIENT, node=None):
+        with Client(node or self.node, 587) as client:
             client.auth_plain(login.name, login.password)
             client.mail(SENDER)
             code, text = client.rcpt(recipient)
@@ -204,6 +204,21 @@ def test_a_flushed_redis_forgets_and_the_directory_does_not(stack, acme):
     assert acme.rcpt(stolen)[0] == 525
     assert acme.send(other, 100).accepted
     assert acme.shown(other)["takeover"]["networks"]["count"] == 1
+
+
+@pytest.mark.seconds(240)
+def test_all_hosts_count_and_refuse_together(stack, acme):
+    second = stack.add_node("mx2", settings=MARKS)
+    login = acme.login("suspend")
+    wait_for("the second host's snapshot", lambda: acme.rcpt(login, node=second)[0] == 250)
+    nodes = [stack.node, second]
+    replies = [acme.send(login, network, node=nodes[network % 2]) for network in range(ACTS_AT)]
+    assert [reply.code for reply in replies] == [250] * (ACTS_AT - 1) + [525]
+    # At once and everywhere, by Redis; then by the directory.
+    assert [acme.send(login, node=node).code for node in nodes] == [525, 525]
+    for node in nodes:
+        wait_for("the directory to know", lambda node=node: "[login-suspended]" in acme.rcpt(login, node=node)[1])
+    assert acme.events(login) == [("credential.suspended", "suspend")]
 
 
 def test_a_machine_without_redis_guards_itself(stack, acme):
