@@ -31,6 +31,35 @@ def test_search_pages(world):
     assert world.one("SELECT count(*) FROM support.message_search(%s, '@pages.example')", customer) == 7
 
 
+def test_search_goes_back_as_far_as_it_must(world):
+    """Latest days first, in windows that grow: no event is left out or told twice, wherever a page begins."""
+    customer = world.customer("windows")
+    for days in range(0, 80, 3):
+        for i in range(3):
+            world.record(world.event(customer, "delivered", f"w{days}-{i}@windows.example", DAY - timedelta(days=days, hours=i)))
+    for what in (None, "@windows.example"):
+        found, last = [], ("infinity", "")
+        while page := world.rows("SELECT seq, occurred_at, event_id FROM support.message_search(%s, %s, 7, %s, %s)", customer, what, *last):
+            found += page
+            last = page[-1][1:]
+        assert len(found) == len(set(found)) == 81
+        assert [row[1] for row in found] == sorted((row[1] for row in found), reverse=True)
+    assert world.one("SELECT count(*) FROM support.message_search(%s, 'w78-2@windows.example')", customer) == 1
+    assert world.one("SELECT count(*) FROM support.message_search(%s, NULL, 5000)", customer) == 81
+
+
+def test_timeline(world):
+    customer, other = world.customer("line"), world.customer("other-line")
+    first = world.event(customer, "deferred", "l@line.example", DAY, message_id="line@m")
+    world.record(first, dict(first, type="message.delivered", event_id="evt_line2", occurred_at=DAY + timedelta(hours=1)),
+                 world.event(other, "delivered", "l@line.example", DAY + timedelta(days=2), message_id="other@m"))
+    ask = "SELECT type, customer FROM support.timeline(%s)"
+    life = [("message.deferred", customer), ("message.delivered", customer)]
+    assert world.rows(ask, first["queue_id"]) == life and world.rows(ask, "line@m") == life and world.rows(ask, "<line@m>") == life
+    assert world.rows(ask, "l@line.example") == life + [("message.delivered", other)]
+    assert world.rows(ask, "nothing@line.example") == [] and world.rows(ask, "nothing") == []
+
+
 def test_retention(world):
     short, usual = world.customer("short"), world.customer("usual")
     world.run("retention", "set", short, "7")
