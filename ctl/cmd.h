@@ -16,6 +16,8 @@ command_run cmd_domain_add, cmd_domain_list, cmd_domain_show, cmd_domain_set, cm
 	cmd_domain_rotate, cmd_domain_check, cmd_domain_import_opendkim;
 command_run cmd_limit_set, cmd_limit_list, cmd_limit_remove;
 command_run cmd_suppress_add, cmd_suppress_list, cmd_suppress_remove, cmd_suppress_import, cmd_suppress_export;
+command_run cmd_suppress_policy, cmd_suppress_brakes, cmd_suppress_release, cmd_suppress_brake_policy,
+	cmd_suppress_domains, cmd_suppress_add_domain, cmd_suppress_remove_domain, cmd_suppress_domain_policy;
 command_run cmd_endpoint_add, cmd_endpoint_list, cmd_endpoint_show, cmd_endpoint_set, cmd_endpoint_pause,
 	cmd_endpoint_resume, cmd_endpoint_remove, cmd_endpoint_rotate_secret, cmd_endpoint_public_key,
 	cmd_endpoint_test, cmd_endpoint_replay, cmd_endpoint_log;

@@ -332,7 +332,9 @@ static const struct source sources[DIRECTORY_KIND_MAX] = {
 			     relay_record},
 	[DIRECTORY_SUPPRESSIONS] =
 		{"SELECT s.customer || ' ' || s.recipient, s.reason, s.event_id, " EPOCH("s.created_at") ", " EPOCH(
-			 "s.expires_at") " FROM waybill.suppressions AS s",
+			 "s.expires_at") " FROM (SELECT customer, recipient, reason, event_id, created_at, expires_at "
+					 "FROM waybill.suppressions UNION ALL SELECT '*', domain, reason, event_id, "
+					 "created_at, expires_at FROM waybill.dead_domains) AS s",
 		 " WHERE (s.customer, s.recipient) IN (SELECT split_part(k, ' ', 1), substr(k, strpos(k, ' ') + 1) "
 		 "FROM unnest($1::text[]) AS k)",
 		 " ORDER BY s.customer COLLATE \"C\", s.recipient COLLATE \"C\"", suppression_record},

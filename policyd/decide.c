@@ -88,12 +88,18 @@ static struct verdict sender_verdict(const struct decide_facts *facts)
 	return refuse(facts->sender.domain.len ? REPLY_SENDER_NOT_OWNED : REPLY_SENDER_NULL, TEXT(""));
 }
 
+static bool in_force(const struct directory_suppression *suppression, int64_t now_s)
+{
+	return suppression && (!suppression->expires_at || suppression->expires_at > now_s);
+}
+
 static struct verdict recipient_verdict(const struct decide_facts *facts)
 {
-	const struct directory_suppression *suppression = facts->suppression;
-	if (!suppression || (suppression->expires_at && suppression->expires_at <= facts->now_s))
-		return allow();
-	return refuse(REPLY_RECIPIENT_SUPPRESSED, suppression->reason);
+	if (in_force(facts->suppression, facts->now_s))
+		return refuse(REPLY_RECIPIENT_SUPPRESSED, facts->suppression->reason);
+	if (in_force(facts->dead_domain, facts->now_s))
+		return refuse(REPLY_DOMAIN_DEAD, facts->dead_domain->reason);
+	return allow();
 }
 
 /* At DATA the recipient is told only when it is the only one: there each has been looked at. */

@@ -29,6 +29,7 @@ struct decide_facts {
 	bool recipient_owned;                      /* told only for a login with destinations */
 	int64_t recipients;                        /* accepted before in this message, as far as they were seen */
 	const struct directory_suppression *suppression; /* of the recipient, expired or not; NULL: none */
+	const struct directory_suppression *dead_domain; /* of the recipient's domain, for every customer; the same */
 };
 
 /* What the takeover guard found. */

@@ -58,6 +58,17 @@ static const char *find_suppression(struct lookup *l, struct addr address)
 	return NULL;
 }
 
+/* Domains that are dead for every customer stand among the suppressions, of "*". */
+static const char *find_dead_domain(struct lookup *l, struct text domain)
+{
+	enum directory_answer answer = directory_find_suppression(l->view, TEXT("*"), domain, &l->dead_domain);
+	if (answer == DIRECTORY_TROUBLE)
+		return "a dead domain's record is damaged";
+	if (answer == DIRECTORY_FOUND)
+		l->facts.dead_domain = &l->dead_domain;
+	return NULL;
+}
+
 /* A recipient that is no plain address is on no list: what becomes of it is Postfix' affair. */
 static const char *find_recipient(struct lookup *l, struct text recipient)
 {
@@ -71,7 +82,9 @@ static const char *find_recipient(struct lookup *l, struct text recipient)
 	const char *why = NULL;
 	if (l->login.destinations.bytes.len)
 		why = find_domain(l, address.domain, &l->facts.recipient_owned);
-	return why ? why : find_suppression(l, address);
+	if (!why)
+		why = find_suppression(l, address);
+	return why ? why : find_dead_domain(l, address.domain);
 }
 
 const char *lookup_find(struct directory_view *view, const struct request *request, int64_t now_s, struct lookup *out)

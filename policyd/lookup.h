@@ -11,7 +11,7 @@ struct lookup {
 	struct directory_view *view;
 	struct directory_login login;
 	struct directory_customer customer;
-	struct directory_suppression suppression;
+	struct directory_suppression suppression, dead_domain;
 	char sender_domain[ADDR_MAX_DOMAIN + 1], recipient_domain[ADDR_MAX_DOMAIN + 1];
 	struct decide_facts facts; /* pointers into this struct, views into the directory, good as long as the view */
 };

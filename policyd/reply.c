@@ -30,6 +30,7 @@ const char *const reply_ids[REPLY_MAX + 1] = {
 	[REPLY_SENDER_DENIED] = "sender-denied",
 	[REPLY_SENDER_NOT_OWNED] = "sender-not-owned",
 	[REPLY_RECIPIENT_SUPPRESSED] = "recipient-suppressed",
+	[REPLY_DOMAIN_DEAD] = "recipient-domain-dead",
 	[REPLY_RECIPIENT_NOT_ALLOWED] = "recipient-not-allowed",
 	[REPLY_RECIPIENTS_MANY] = "too-many-recipients",
 	[REPLY_LIMIT_DEFERRED] = "limit",
@@ -99,6 +100,9 @@ static const struct row {
 					"<{recipient}>: suppressed for login <{login}> after {detail}; correct the "
 					"address, or lift it: waybill suppress "
 					"remove {customer} {recipient}"},
+	[REPLY_DOMAIN_DEAD] = {REPLY_REJECT, "550 5.1.2",
+			       "<{recipient}>: its domain takes no mail ({detail}), so login <{login}> need not try; "
+			       "correct the address, or have it lifted: waybill suppress remove-domain DOMAIN"},
 	[REPLY_RECIPIENT_NOT_ALLOWED] =
 		{REPLY_REJECT, "550 5.7.1",
 		 "<{recipient}>: login <{login}> may write to certain destinations only; have this one added: waybill "

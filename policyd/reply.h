@@ -25,6 +25,7 @@ enum reply_reason {
 	REPLY_SENDER_DENIED,
 	REPLY_SENDER_NOT_OWNED,
 	REPLY_RECIPIENT_SUPPRESSED,
+	REPLY_DOMAIN_DEAD,           /* the recipient's domain takes no mail, whosesoever */
 	REPLY_RECIPIENT_NOT_ALLOWED, /* not among the login's destinations */
 	REPLY_RECIPIENTS_MANY,       /* the message has as many as the customer's may have */
 	REPLY_LIMIT_DEFERRED,

@@ -1,7 +1,7 @@
 """Suppression as a state machine, on a real PostgreSQL: what each sequence of events leaves behind."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -102,11 +102,39 @@ def test_brake(world):
     spared = world.one("SELECT spared FROM support.brakes WHERE provider = 'prov'")
     assert suppressed == 6 and spared == 24  # the seventh of 21 outcomes is more than 30 %
     assert world.one("SELECT count(*) FROM waybill.events WHERE customer = %s AND suppression = 'frozen'", customer) == 24
-    assert world.one("SELECT count(*) FROM waybill.events WHERE type = 'suppression.frozen'") == 1
+    assert world.one("SELECT count(*) FROM waybill.events WHERE type = 'suppression.frozen' AND detail ->> 'provider' = 'prov'") == 1
     # Another provider is not held, and this one neither when the hour is over.
     world.record(world.event(customer, "bounced", "other@else.example", DAY + timedelta(seconds=40), **HARD))
     world.record(world.event(customer, "bounced", "later@prov.example", DAY + timedelta(hours=2), provider="prov", **HARD))
     assert world.suppression(customer, "other@else.example") and world.suppression(customer, "later@prov.example")
+
+
+def test_brakes_are_seen_and_released(world):
+    customer = world.customer("release")
+    now = datetime.now(timezone.utc)
+    world.run("suppress", "brake-policy", "--percent", "30", "--minutes", "10", "--least", "20", "--hold", "1 hour")
+    for i in range(30):
+        world.record(world.event(customer, "bounced", f"u{i}@freed.example", now + timedelta(seconds=i), provider="freed", **HARD))
+    row = json.loads(world.run("suppress", "brakes", "--json").splitlines()[0])
+    assert row["provider"] == "freed" and row["in_force"] and row["spared"] == 11
+    world.run("suppress", "release", "freed")
+    world.run("suppress", "release", "freed", code=67)
+    world.record(world.event(customer, "bounced", "u99@freed.example", now + timedelta(seconds=40), provider="freed", **HARD))
+    assert world.suppression(customer, "u99@freed.example")
+    world.run("suppress", "brake-policy", "--percent", "101", code=65)
+
+
+def test_policy_of_a_customer(world):
+    customer = world.customer("strict")
+    world.run("suppress", "policy", customer, "--soft-messages", "1", "--soft-ttl", "2 days", "--hard-ttl", "90 days")
+    world.record(world.event(customer, "bounced", "full@strict.example", **FULL), world.event(customer, "bounced", "gone@strict.example", **HARD))
+    assert world.suppression(customer, "full@strict.example") == ("soft-bounce", DAY + timedelta(days=2))
+    assert world.suppression(customer, "gone@strict.example") == ("hard-bounce", DAY + timedelta(days=90))
+    shown = json.loads(world.run("suppress", "policy", customer, "--hard-ttl", "forever", "--json"))
+    assert shown["hard_ttl"] == "forever" and shown["soft_messages"] == 1 and shown["closed_ttl"] == "90 days"
+    assert json.loads(world.run("suppress", "policy", "--json"))["soft_messages"] == 3, "the others' is as it was"
+    world.run("suppress", "policy", customer, "--soft-messages", "0", code=65)
+    world.run("suppress", "policy", "nobody-here", code=67)
 
 
 def test_undo_by_cause(world):
