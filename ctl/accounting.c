@@ -13,10 +13,13 @@
 #include "common/encode.h"
 #include "common/memory.h"
 #include "ctl/accounting.h"
+#include "ctl/compress.h"
 
 struct accounting_writer {
 	FILE *out;
-	char *path, *aside; /* where it will be, and where it is written */
+	struct compress *compress; /* NULL: as it is */
+	int error;                 /* errno of the first write that failed */
+	char *path, *aside;        /* where it will be, and where it is written */
 };
 
 static char *join(const char *folder, const char *prefix, const char *name)
@@ -29,10 +32,16 @@ static char *join(const char *folder, const char *prefix, const char *name)
 
 static void free_writer(struct accounting_writer **writer)
 {
+	compress_free(&(*writer)->compress);
 	free((*writer)->path);
 	free((*writer)->aside);
 	free(*writer);
 	*writer = NULL;
+}
+
+static bool is_compressed(const char *name)
+{
+	return text_ends(text_of(name), TEXT(".zst"));
 }
 
 static struct accounting_writer *begin(const char *folder, const char *name)
@@ -43,6 +52,8 @@ static struct accounting_writer *begin(const char *folder, const char *name)
 	w->out = fopen(w->aside, "we");
 	if (!w->out)
 		free_writer(&w);
+	else if (is_compressed(name))
+		w->compress = compress_new();
 	return w;
 }
 
@@ -55,7 +66,10 @@ struct accounting_writer *accounting_begin(const struct accounting_file *file)
 
 void accounting_add(struct accounting_writer *writer, struct text bytes)
 {
-	fwrite(bytes.ptr, 1, bytes.len, writer->out);
+	bool failed = writer->compress ? compress_add(writer->compress, bytes, writer->out) != 0
+				       : fwrite(bytes.ptr, 1, bytes.len, writer->out) != bytes.len;
+	if (failed && !writer->error)
+		writer->error = errno;
 }
 
 void accounting_drop(struct accounting_writer **writer)
@@ -101,7 +115,9 @@ static int measure(const char *path, uint64_t *bytes, char sha256[65])
 /* All of it on the disk, still aside. */
 static int settle(struct accounting_writer *w)
 {
-	bool failed = ferror(w->out) || fflush(w->out) || fsync(fileno(w->out));
+	errno = w->error;
+	bool failed = w->error || (w->compress && compress_end(w->compress, w->out)) || fflush(w->out) ||
+		      fsync(fileno(w->out));
 	int error = errno;
 	failed |= fclose(w->out) != 0;
 	w->out = NULL;
@@ -183,17 +199,33 @@ struct verify {
 	bool first;
 };
 
-static uint64_t count_lines(const char *path)
+static void count_lines(void *context, struct text piece)
+{
+	uint64_t *lines = context;
+	for (size_t i = 0; i < piece.len; i++)
+		*lines += piece.ptr[i] == '\n';
+}
+
+static int read_plain(const char *path, compress_visit *visit, void *context)
 {
 	FILE *in = fopen(path, "re");
 	char piece[65536];
-	uint64_t lines = 0;
 	for (size_t got; in && (got = fread(piece, 1, sizeof piece, in));)
-		for (size_t i = 0; i < got; i++)
-			lines += piece[i] == '\n';
+		visit(context, text_at(piece, got));
+	int result = in && !ferror(in) ? 0 : -1;
 	if (in)
 		fclose(in);
-	return lines;
+	return result;
+}
+
+/* A CSV file's first line names the columns. */
+static const char *check_lines(const char *path, const char *name, uint64_t events)
+{
+	bool csv = text_ends(text_of(name), TEXT(".csv")) || text_ends(text_of(name), TEXT(".csv.zst"));
+	uint64_t lines = 0;
+	if ((is_compressed(name) ? compress_read : read_plain)(path, count_lines, &lines))
+		return "its file cannot be read to the end";
+	return lines == events + csv ? NULL : "its file has another number of events";
 }
 
 static const char *check_file(const char *folder, const json_t *m)
@@ -206,15 +238,15 @@ static const char *check_file(const char *folder, const json_t *m)
 		return "is not a manifest";
 	char *path = join(folder, "", name);
 	int failed = measure(path, &bytes, real);
-	uint64_t lines = failed ? 0 : count_lines(path) - (text_ends(text_of(name), TEXT(".csv")) ? 1 : 0);
-	free(path);
+	const char *why = NULL;
 	if (failed)
-		return "its file is missing or cannot be read";
-	if (strcmp(real, sha256) != 0)
-		return "its file is not the one that was written: SHA-256 differs";
-	return lines == (uint64_t)json_integer_value(json_object_get(m, "events"))
-		       ? NULL
-		       : "its file has another number of events";
+		why = "its file is missing or cannot be read";
+	else if (strcmp(real, sha256) != 0)
+		why = "its file is not the one that was written: SHA-256 differs";
+	else
+		why = check_lines(path, name, (uint64_t)json_integer_value(json_object_get(m, "events")));
+	free(path);
+	return why;
 }
 
 static const char *check_chain(struct verify *v, const json_t *m)

@@ -1,9 +1,10 @@
 #ifndef CTL_ACCOUNTING_H
 #define CTL_ACCOUNTING_H
 
-/* Accounting files on disk: DIR/CUSTOMER/waybill-YYYYMMDDTHH.jsonl (or .csv), and beside each its manifest, a JSON object
- * with the file's name, number of events, first and last seq, bytes and SHA-256, and the SHA-256 of the manifest before it
- * (empty for the first): whoever has the last manifest can prove every file before.
+/* Accounting files on disk: DIR/CUSTOMER/waybill-YYYYMMDDTHH.jsonl (or .csv; with .zst behind it compressed), and beside
+ * each its manifest, a JSON object with the file's name, number of events, first and last seq, bytes and SHA-256 as it
+ * stands on the disk, and the SHA-256 of the manifest before it (empty for the first): whoever has the last manifest can
+ * prove every file before.
  *
  * A file is written under a name that begins with a dot, synced, then renamed, its manifest after it: a manifest's file is
  * always whole. */

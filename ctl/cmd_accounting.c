@@ -108,8 +108,9 @@ static int remember(struct ctl *ctl, const struct accounting_file *f, const char
 		PARAMS(f->customer, hour, f->name, events, first, last, f->sha256, f->manifest), NULL);
 }
 
-static int write_file(struct ctl *ctl, struct accounting_file *file, const char *hour, bool csv)
+static int write_file(struct ctl *ctl, struct accounting_file *file, const char *hour, const char *extension)
 {
+	bool csv = text_starts(text_of(extension), TEXT("csv"));
 	struct accounting_writer *writer = accounting_begin(file);
 	int status = writer ? add_events(ctl, writer, file, csv) : EX_CANTCREAT;
 	if (writer && status) {
@@ -124,8 +125,8 @@ static int write_file(struct ctl *ctl, struct accounting_file *file, const char 
 }
 
 /* 0 and *MORE, or an exit status. */
-static int write_next(struct ctl *ctl, const char *customer, const char *folder, bool csv, struct output *output,
-		      bool *more)
+static int write_next(struct ctl *ctl, const char *customer, const char *folder, const char *extension,
+		      struct output *output, bool *more)
 {
 	struct pg_result *row = NULL;
 	int status = database_query(ctl, next_hour, PARAMS(customer, option(ctl, "until")), &row);
@@ -136,9 +137,9 @@ static int write_next(struct ctl *ctl, const char *customer, const char *folder,
 					       .first_seq = (uint64_t)pg_int(row, 0, 2),
 					       .last_seq = (uint64_t)pg_int(row, 0, 3),
 					       .events = (uint64_t)pg_int(row, 0, 4)};
-		snprintf(file.name, sizeof file.name, "waybill-%s.%s", pg_string(row, 0, 0), csv ? "csv" : "jsonl");
+		snprintf(file.name, sizeof file.name, "waybill-%s.%s", pg_string(row, 0, 0), extension);
 		text_put(pg_field(row, 0, 5), file.previous, sizeof file.previous);
-		status = write_file(ctl, &file, pg_string(row, 0, 1), csv);
+		status = write_file(ctl, &file, pg_string(row, 0, 1), extension);
 		if (!status)
 			output_row(output,
 				   json_pack("{ss ss sI sI sI ss}", "customer", customer, "file", file.name, "events",
@@ -153,9 +154,10 @@ int cmd_accounting_write(struct ctl *ctl)
 {
 	struct pg_result *customers = NULL;
 	const char *format = option(ctl, "format");
-	bool csv = format && strcmp(format, "csv") == 0;
+	bool csv = format && strcmp(format, "csv") == 0, zstd = option_given(ctl, "zstd");
 	if (format && !csv && strcmp(format, "jsonl") != 0)
 		return complain(EX_USAGE, NULL, "--format %s: jsonl or csv is wanted", format);
+	const char *extension = csv ? zstd ? "csv.zst" : "csv" : zstd ? "jsonl.zst" : "jsonl";
 	int status = database_query(
 		ctl, "SELECT customer FROM waybill.customers WHERE customer = coalesce($1, customer) ORDER BY 1",
 		PARAMS(option(ctl, "customer")), &customers);
@@ -165,8 +167,8 @@ int cmd_accounting_write(struct ctl *ctl)
 		bool more = true;
 		buffer_format(&folder, "%s/%s", operand(ctl, 0), pg_string(customers, i, 0));
 		while (!status && more)
-			status =
-				write_next(ctl, pg_string(customers, i, 0), buffer_string(&folder), csv, output, &more);
+			status = write_next(ctl, pg_string(customers, i, 0), buffer_string(&folder), extension, output,
+					    &more);
 		buffer_free(&folder);
 	}
 	output_end(&output, "no hour is over that has events not yet written");

@@ -298,6 +298,7 @@ const struct command commands[] = {
 	{"accounting", "write", "DIR",
 	 {{"customer", "CUSTOMER", "only this customer's"},
 	  {"format", "jsonl|csv", "JSON Lines, or CSV with PowerMTA's columns; default jsonl"},
+	  {"zstd", NULL, "compressed: waybill-….jsonl.zst"},
 	  {"until", "TIME", "hours that were over by then; default now"}},
 	 "Writes DIR/CUSTOMER/, a file and a manifest for each hour that is over; for an hourly timer.",
 	 cmd_accounting_write},

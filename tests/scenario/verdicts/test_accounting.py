@@ -79,6 +79,39 @@ def test_csv_has_powermtas_columns(world, folder):
     assert world.run("accounting", "verify", str(folder)) == ""
 
 
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+def test_compressed(world, folder, format):
+    """The same lines, by zstd's own program; plain hours before and after stand in the same chain."""
+    customer = world.customer(f"zstd-{format}")
+    for hours, count in ((6, 2), (4, 3000), (2, 1)):
+        hours_ago(world, customer, hours, count)
+    hour = lambda n: (datetime.now(timezone.utc).replace(minute=0) - timedelta(hours=n)).isoformat()
+    words = ["accounting", "write", str(folder), "--customer", customer, "--format", format]
+    world.run(*words, "--until", hour(5))
+    world.run(*words, "--zstd", "--until", hour(3))
+    world.run(*words)
+    names = sorted(f.name.partition(".")[2] for f in (folder / customer).iterdir() if "manifest" not in f.name)
+    assert names == [format, format, f"{format}.zst"]
+    [packed] = (folder / customer).glob("*.zst")
+    unpacked = subprocess.run(["zstd", "-dc", packed], capture_output=True, check=True).stdout.decode().splitlines()
+    if format == "jsonl":
+        assert [json.loads(line)["seq"] for line in unpacked] == list(range(3, 3003))
+    else:
+        assert [row["seq"] for row in csv.DictReader(unpacked)] == [str(seq) for seq in range(3, 3003)]
+    assert packed.stat().st_size < sum(len(line) for line in unpacked) / 5
+    assert world.run("accounting", "verify", str(folder)) == ""
+    # Cut or changed, and the manifest forged to fit: the frame itself tells.
+    whole = packed.read_bytes()
+    manifest = next((folder / customer).glob(f"{packed.name.partition('.')[0]}.manifest.json"))
+    told = manifest.read_text()
+    for bad in (whole[:len(whole) // 2], whole + b"more"):
+        packed.write_bytes(bad)
+        assert "SHA-256 differs" in world.run("accounting", "verify", str(folder), code=65)
+        manifest.write_text(told.replace(hashlib.sha256(whole).hexdigest(), hashlib.sha256(bad).hexdigest()))
+        assert "cannot be read to the end" in world.run("accounting", "verify", str(folder), code=65)
+        manifest.write_text(told)
+
+
 @pytest.mark.parametrize("harm,fault", [
     (lambda f: f["file"].write_bytes(f["file"].read_bytes().replace(b"u4-0", b"u4-9")), "SHA-256 differs"),
     (lambda f: f["file"].unlink(), "missing"),
@@ -113,14 +146,16 @@ def test_the_chain_can_be_checked_by_anybody(world, folder):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_delays_and_loses_nothing(world, folder):
-    customer = world.customer("full")
+@pytest.mark.parametrize("zstd", [False, True], ids=["plain", "zstd"])
+def test_a_full_disk_delays_and_loses_nothing(world, folder, zstd):
+    customer = world.customer(f"full-{zstd}".lower())
     hours_ago(world, customer, 3, 2000)
     conf = world.conf
-    script = (f"mount -t tmpfs -o size=64k none {folder} && {WAYBILL} -c {conf} accounting write {folder} --customer {customer}; "
-              f"code=$?; find {folder} -type f | wc -l; mount -o remount,size=16m {folder} && "
-              f"{WAYBILL} -c {conf} accounting write {folder} --customer {customer} && {WAYBILL} -c {conf} accounting verify {folder} && "
-              f"cat {folder}/{customer}/*.jsonl | wc -l; exit $code")
+    size, cat, how = ("8k", "zstd -dcq", "--zstd") if zstd else ("64k", "cat", "")
+    write = f"{WAYBILL} -c {conf} accounting write {folder} --customer {customer} {how}"
+    script = (f"mount -t tmpfs -o size={size} none {folder} && {write}; code=$?; find {folder} -type f | wc -l; "
+              f"mount -o remount,size=16m {folder} && {write} && {WAYBILL} -c {conf} accounting verify {folder} && "
+              f"{cat} {folder}/{customer}/*.jsonl* | wc -l; exit $code")
     ran = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True)
     if "unshare" in ran.stderr and not ran.stdout:
         pytest.skip(ran.stderr)
