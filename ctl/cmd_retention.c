@@ -7,6 +7,9 @@
 #include "ctl/cmd_internal.h"
 #include "ctl/database.h"
 
+/* The bouncer makes them too; this one is there for a bouncer that stands still. */
+#define DAYS_AHEAD "14"
+
 #define REVERTED "SELECT customer, recipient, reason, rule, provider, remote_mx, event_id, created_at FROM "
 #define CAUSE    "($1, $2, waybill.point_in_time($3), $4) ORDER BY customer, recipient"
 
@@ -45,7 +48,10 @@ int cmd_retention_list(struct ctl *ctl)
 
 int cmd_retention_apply(struct ctl *ctl)
 {
-	return database_print(ctl, OUTPUT_RECORD, NULL, "SELECT days, events FROM waybill.prune_events()", NO_PARAMS);
+	return database_print(ctl, OUTPUT_RECORD, NULL,
+			      "SELECT waybill.ensure_partitions((now() AT TIME ZONE 'UTC')::date, " DAYS_AHEAD
+			      ") AS made, days, events FROM waybill.prune_events()",
+			      NO_PARAMS);
 }
 
 int cmd_gdpr_export(struct ctl *ctl)
