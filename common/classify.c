@@ -15,23 +15,40 @@ struct question {
 	bool limited;      /* a pattern gave up */
 };
 
-/* The reply code that WORDS begin with: "550 …", "550-…", "smtp; 550 …". */
-static uint32_t code_of(struct text words)
+static bool digit(char c)
 {
-	words = text_trim(words);
-	if (text_starts_fold(words, TEXT("smtp;")))
-		words = text_trim(text_from(words, 5));
-	if (words.len < 3 || words.ptr[0] < '4' || words.ptr[0] > '5')
-		return 0;
-	uint64_t code = 0;
-	const char *why = text_uint(text_head(words, 3), 999, &code);
-	bool alone = words.len == 3 || words.ptr[3] == ' ' || words.ptr[3] == '-';
-	return why || !alone ? 0 : (uint32_t)code;
+	return c >= '0' && c <= '9';
 }
 
+/* A reply code at the start of T: "550 …", "550-…", "550,". 0: there is none. */
+static uint32_t code_at(struct text t)
+{
+	if (t.len < 3 || t.ptr[0] < '4' || t.ptr[0] > '5' || t.ptr[1] > '7' || !digit(t.ptr[1]) || !digit(t.ptr[2]))
+		return 0;
+	if (t.len > 3 && !strchr(" -,", t.ptr[3]))
+		return 0;
+	return (uint32_t)(t.ptr[0] - '0') * 100 + (uint32_t)(t.ptr[1] - '0') * 10 + (uint32_t)(t.ptr[2] - '0');
+}
+
+/* The reply code in WORDS: where they begin, "smtp; 550 …"; else where somebody is quoted, "… said: 550 …", "<<< 550 …". */
+static uint32_t code_of(struct text words)
+{
+	words = text_head(text_trim(words), CLASSIFY_MAX_WORDS);
+	uint32_t code = code_at(words);
+	char before = 0;
+	for (size_t i = 0; !code && i < words.len; i++) {
+		if (before && strchr(":;<(\"#\n", before))
+			code = code_at(text_from(words, i));
+		if (words.ptr[i] > ' ' || words.ptr[i] == '\n')
+			before = words.ptr[i];
+	}
+	return code;
+}
+
+/* RFC 3463 section 3.1: subject 0 is "other or undefined". */
 static bool says_nothing(struct text code)
 {
-	return !code.len || text_ends(code, TEXT(".0.0"));
+	return code.len < 4 || text_starts(text_from(code, 1), TEXT(".0."));
 }
 
 /* The remote's own code knows more than the one that was made of it; either knows more than x.0.0. */
@@ -89,9 +106,11 @@ static bool in_code(struct text list, uint32_t code)
 
 static bool in_list(struct text list, struct text word)
 {
-	for (struct text piece; text_take(&list, ',', &piece);)
-		if (text_equal_fold(text_trim(piece), word))
+	for (struct text piece; text_take(&list, ',', &piece);) {
+		piece = text_trim(piece);
+		if (text_equal(piece, TEXT("none")) ? !word.len : text_equal_fold(piece, word))
 			return true;
+	}
 	return false;
 }
 
@@ -179,8 +198,9 @@ static void judge(const struct reply_facts *f, const struct question *q, const s
 	out->class = class_of(f, q);
 	if (!r || q->limited)
 		return;
-	out->category = r->category;
-	out->scope = r->scope;
+	bool unplaced = r->unplaced != CATEGORY_NONE && q->code && says_nothing(q->enhanced) && !q->stage.len;
+	out->category = unplaced ? r->unplaced : r->category;
+	out->scope = unplaced ? bounce_category_scope[r->unplaced] : r->scope;
 	/* A rule may know better than a missing or wrong code, but a message that is tried again has not failed hard. */
 	if (r->class != CLASS_NONE && (f->final || r->class == CLASS_SOFT))
 		out->class = f->expired ? CLASS_SOFT : r->class;
@@ -201,7 +221,7 @@ void classify_explain(const struct rules *rules, const struct reply_facts *f, st
 	struct question q = {
 		.normal = buffer_view(&normal),
 		.provider = classify_provider(f->relay, text_head(f->words, CLASSIFY_MAX_WORDS)),
-		.stage = f->stage,
+		.stage = f->stage.len ? f->stage : classify_stage(text_head(f->words, CLASSIFY_MAX_WORDS)),
 		.enhanced = enhanced_of(f),
 		.code = f->own    ? 0
 			: f->code ? f->code

@@ -36,6 +36,10 @@ void classify_normalise(struct text words, struct buffer *out);
 /* The first enhanced code in WORDS, "5.1.1"; empty when there is none. */
 struct text classify_enhanced(struct text words);
 
+/* The stage that WORDS name themselves: "… (in reply to RCPT TO command)", "after end of data", ">>> DATA"; empty when they
+ * do not. */
+struct text classify_stage(struct text words);
+
 /* The provider that answered, by the relay's name or its words: "google", "microsoft", …; empty when unknown. */
 struct text classify_provider(struct text relay, struct text words);
 

@@ -207,6 +207,54 @@ static const struct {
 	{TEXT(".docomo.ne.jp"), TEXT("docomo.ne.jp"), TEXT("docomo")},
 };
 
+/* How servers name the command that was answered: Postfix, Exim, sendmail, qmail, Courier, DragonFly and others. Where a
+ * transcript shows several, DATA was refused because of what came before. */
+static const struct {
+	struct text words, stage;
+} stages[] = {
+	{TEXT("in reply to end of data"), TEXT("end of DATA")},
+	{TEXT("in reply to rcpt to"), TEXT("RCPT TO")},
+	{TEXT("in reply to mail from"), TEXT("MAIL FROM")},
+	{TEXT("in reply to data"), TEXT("DATA")},
+	{TEXT("after rcpt to"), TEXT("RCPT TO")},
+	{TEXT("after sending rcpt to"), TEXT("RCPT TO")},
+	{TEXT("after pipelined rcpt to"), TEXT("RCPT TO")},
+	{TEXT("after mail from"), TEXT("MAIL FROM")},
+	{TEXT("after pipelined mail from"), TEXT("MAIL FROM")},
+	{TEXT("after end of data"), TEXT("end of DATA")},
+	{TEXT("after pipelined end of data"), TEXT("end of DATA")},
+	{TEXT("after sending data block"), TEXT("end of DATA")},
+	{TEXT("after data"), TEXT("DATA")},
+	{TEXT("did not like our rcpt to"), TEXT("RCPT TO")},
+	{TEXT("did not like our mail from"), TEXT("MAIL FROM")},
+	{TEXT("did not like our final data"), TEXT("end of DATA")},
+	{TEXT("did not like our data"), TEXT("DATA")},
+	{TEXT("following rcpt command"), TEXT("RCPT TO")},
+	{TEXT("following mail command"), TEXT("MAIL FROM")},
+	{TEXT("following data command"), TEXT("DATA")},
+	{TEXT("for rcpt to command"), TEXT("RCPT TO")},
+	{TEXT("for mail from command"), TEXT("MAIL FROM")},
+	{TEXT("for data command"), TEXT("DATA")},
+	{TEXT("rcpt to generated following"), TEXT("RCPT TO")},
+	{TEXT("does not like recipient"), TEXT("RCPT TO")},
+	{TEXT("recipient was rejected"), TEXT("RCPT TO")},
+	{TEXT("sender was rejected"), TEXT("MAIL FROM")},
+	{TEXT("failed after i sent the message"), TEXT("end of DATA")},
+	{TEXT(">>> rcpt to"), TEXT("RCPT TO")},
+	{TEXT(">>> mail from"), TEXT("MAIL FROM")},
+	{TEXT(">>> data"), TEXT("DATA")},
+	{TEXT(">>> ehlo"), TEXT("EHLO")},
+	{TEXT(">>> helo"), TEXT("HELO")},
+};
+
+struct text classify_stage(struct text words)
+{
+	for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
+		if (text_search_fold(words, stages[i].words))
+			return stages[i].stage;
+	return (struct text){0};
+}
+
 static bool ends_fold(struct text t, struct text end)
 {
 	return t.len >= end.len && text_equal_fold(text_from(t, t.len - end.len), end);

@@ -13,13 +13,15 @@
  *	miss 550 5.2.1 The email account that you tried to reach is disabled.
  *
  *	category WORD        the verdict; required
+ *	unplaced WORD        the category instead where a server's reply has no enhanced code and nobody says at which stage
+ *			     it came: a word about the recipient may then be about what was seen of the message
  *	scope WORD           whom it is about, when not what the category says
  *	class WORD           hard or soft, when the codes say something else
  *	provider NAME,…      only replies of these providers (classify_provider())
  *	code N,…             only these reply codes: "550", "4xx"; "none" for Postfix's own words
- *	enhanced CODE,…      only these enhanced codes: "5.1.1", "5.7.*", "*.1.1"; "none" where there is no code or x.0.0
+ *	enhanced CODE,…      only these enhanced codes: "5.1.1", "5.7.*", "*.1.1"; "none" where there is no code or x.0.*
  *	unless-enhanced CODE,…
- *	stage STAGE,…        only at these: "RCPT TO", "end of DATA", …
+ *	stage STAGE,…        only at these: "RCPT TO", "end of DATA", …; "none" where nobody says
  *	words PATTERN        a regular expression over the normalised text; several lines: one of them suffices
  *	also PATTERN         must be there too; several lines: one of them suffices
  *	unless PATTERN       must not be there, none of them

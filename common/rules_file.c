@@ -44,11 +44,12 @@ static const char *take_pattern(struct rule *r, enum rule_role role, struct text
 static const char *take_word(struct rule *r, struct text keyword, struct text value)
 {
 	size_t i;
-	if (text_equal(keyword, TEXT("category"))) {
+	bool category = text_equal(keyword, TEXT("category"));
+	if (category || text_equal(keyword, TEXT("unplaced"))) {
 		i = bounce_word(bounce_category_words, BOUNCE_CATEGORY_MAX, value);
 		if (i == BOUNCE_CATEGORY_MAX)
 			return "there is no such category";
-		r->category = (enum bounce_category)i;
+		*(category ? &r->category : &r->unplaced) = (enum bounce_category)i;
 		return NULL;
 	}
 	if (text_equal(keyword, TEXT("scope"))) {
@@ -64,6 +65,8 @@ static const char *take_word(struct rule *r, struct text keyword, struct text va
 	r->class = (enum bounce_class)i;
 	return NULL;
 }
+
+static const struct text verdict_words[] = {TEXT("category"), TEXT("unplaced"), TEXT("scope"), TEXT("class")};
 
 static const struct {
 	struct text keyword;
@@ -85,9 +88,9 @@ static const char *take_line(struct rule *r, struct text keyword, struct text va
 {
 	if (!value.len)
 		return "a value is missing";
-	if (text_equal(keyword, TEXT("category")) || text_equal(keyword, TEXT("scope")) ||
-	    text_equal(keyword, TEXT("class")))
-		return take_word(r, keyword, value);
+	for (size_t i = 0; i < sizeof verdict_words / sizeof *verdict_words; i++)
+		if (text_equal(keyword, verdict_words[i]))
+			return take_word(r, keyword, value);
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		if (text_equal(keyword, lists[i].keyword)) {
 			memcpy((char *)r + lists[i].field, &value, sizeof value);

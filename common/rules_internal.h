@@ -29,7 +29,7 @@ struct rule {
 	const char *file;
 	size_t line;
 	enum bounce_class class;
-	enum bounce_category category;
+	enum bounce_category category, unplaced; /* CATEGORY_NONE: category holds there too */
 	enum bounce_scope scope;
 	struct text provider, code, enhanced, unless_enhanced, stage;
 	struct rule_pattern *patterns;

@@ -146,6 +146,59 @@ static void normal_form(void **state)
 	}
 }
 
+/* The command that was answered, as other servers' bounces name it. */
+static void stages(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *words, *stage;
+	} rows[] = {
+		{"host mx.example[192.0.2.1] said: 550 no (in reply to RCPT TO command)", "RCPT TO"},
+		{"host mx.example[192.0.2.1] said: 550 no (in reply to end of DATA command)", "end of DATA"},
+		{"SMTP error from remote mail server after RCPT TO:<a@b.example>: host mx: 550 no", "RCPT TO"},
+		{"SMTP error from remote mail server after end of data: host mx: 550 no", "end of DATA"},
+		{"192.0.2.1 does not like recipient. Remote host said: 550 no", "RCPT TO"},
+		{"192.0.2.1 failed after I sent the message. Remote host said: 550 no", "end of DATA"},
+		{">>> RCPT To:<a@b.example> <<< 550 no >>> DATA <<< 503 need RCPT", "RCPT TO"},
+		{">>> DATA <<< 550 no", "DATA"},
+		{"550 no", ""},
+		{"", ""},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (!text_equal(classify_stage(text_of(rows[i].words)), text_of(rows[i].stage)))
+			fail_msg("%s", rows[i].words);
+}
+
+/* "Unknown user" where neither a code nor a stage says that the recipient was the question. */
+static void unplaced(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *words, *stage;
+		enum bounce_consequence consequence;
+	} rows[] = {
+		{"550 Unknown user", "RCPT TO", CONSEQUENCE_PERMANENT},
+		{"550 5.1.1 Unknown user", "", CONSEQUENCE_PERMANENT},
+		{"550 Unknown user", "", CONSEQUENCE_COUNT},
+		{"550 5.0.0 Unknown user", "", CONSEQUENCE_COUNT},
+		{"550 5.0.911 Unknown user", "", CONSEQUENCE_COUNT}, /* no code of RFC 3463 */
+		{"host mx.example failed with: 550 Unknown user", "", CONSEQUENCE_COUNT},
+		{"host mx.example said: 550 Unknown user (in reply to RCPT TO command)", "", CONSEQUENCE_PERMANENT},
+		{"User jane not listed in Domino Directory", "", CONSEQUENCE_PERMANENT}, /* no reply of a server */
+		{"jane, extension 550, is an unknown user", "", CONSEQUENCE_PERMANENT},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct verdict v;
+		classify(builtin,
+			 &(struct reply_facts){
+				 .words = text_of(rows[i].words), .stage = text_of(rows[i].stage), .final = true},
+			 &v);
+		if (bounce_consequence(&v) != rows[i].consequence)
+			fail_msg("%s: %s by %s", rows[i].words, bounce_consequence_words[bounce_consequence(&v)],
+				 v.rule);
+	}
+}
+
 static void own_words(void **state)
 {
 	(void)state;
@@ -218,6 +271,7 @@ static void broken_files(void **state)
 		{"rule a\ncategory\n", "f:2:1: a value is missing"},
 		{GOOD GOOD, "f:6:6: another rule has this id"},
 		{"rule a\ncategory virus\nscope me\n", "f:3:7: there is no such scope"},
+		{"rule a\ncategory virus\nunplaced perhaps\n", "f:3:10: there is no such category"},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		char *error = NULL;
@@ -325,7 +379,7 @@ int main(void)
 		cmocka_unit_test(known_mistakes), cmocka_unit_test(other_languages), cmocka_unit_test(broken_texts),
 		cmocka_unit_test(normal_form),    cmocka_unit_test(own_words),       cmocka_unit_test(builtin_rules),
 		cmocka_unit_test(broken_files),   cmocka_unit_test(lint_finds),      cmocka_unit_test(match_limit),
-		cmocka_unit_test(finds_literals),
+		cmocka_unit_test(finds_literals), cmocka_unit_test(stages),          cmocka_unit_test(unplaced),
 	};
 	return cmocka_run_group_tests(tests, load, unload);
 }

@@ -156,7 +156,7 @@ def recipients(raw):
     found = list(unique.values())
     notice = by_words(words)
     for r in found:
-        r.notice = notice[0].diagnostic if notice and len(found) == 1 else ""
+        r.notice = notice[0].notice if notice and len(found) == 1 else ""
         # A status alone: the notice has the words.
         if notice and POOR.match(r.diagnostic):
             r.diagnostic = notice[0].diagnostic

@@ -64,11 +64,19 @@ def load():
     return rows, pairs
 
 
-def judge(pairs):
-    lines = "".join(json.dumps({"text": f.diagnostic, "code": f.code, "enhanced": f.status, "stage": f.stage,
-                                "relay": f.relay}) + "\n" for _, f in pairs)
+def facts(found):
+    return {"text": found.diagnostic, "code": found.code, "enhanced": found.status, "stage": found.stage, "relay": found.relay}
+
+
+def classify(replies):
+    lines = "".join(json.dumps(reply) + "\n" for reply in replies)
     run = subprocess.run([WAYBILL, "classify", "--json", "-"], input=lines, capture_output=True, text=True, check=True)
     return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def judge(pairs, known=("text", "code", "enhanced", "stage", "relay")):
+    """With what is KNOWN of each reply; no bounce tells everything."""
+    return classify({key: value for key, value in facts(found).items() if key in known} for _, found in pairs)
 
 
 def ratio(part, whole):
@@ -128,13 +136,48 @@ def test_suppression_is_right_and_complete(results):
           f"macro-F1 {score['macro_f1']:.3f}; undetermined {score['undetermined']:.3f}")
     for row, found, verdict in score["false"]:
         print(f"  false: {row['file']} {row['reason']}: {verdict['category']} {verdict['rule']}: {found.diagnostic[:120]}")
-    assert score["judged"][0] >= 0.98 and score["judged"][1] >= 0.85
+    assert score["judged"][0] >= 0.98 and score["judged"][1] >= 0.90
+    assert score["strict"][0] >= 0.95
 
 
 def test_categories(results):
     score = report(results)
-    assert score["macro_f1"] >= 0.75
-    assert score["undetermined"] <= 0.10
+    assert score["macro_f1"] >= 0.85
+    assert score["undetermined"] <= 0.02
+
+
+@pytest.mark.parametrize("known,recall", [
+    (("text", "code", "enhanced", "stage"), 0.90), (("text", "code", "enhanced"), 0.90), (("text", "enhanced", "stage", "relay"), 0.90),
+    (("text",), 0.80), (("code", "enhanced", "stage"), 0.50),
+], ids=lambda v: "+".join(v) if isinstance(v, tuple) else "")
+def test_what_is_missing_costs_recall_not_precision(results, known, recall):
+    verdicts = judge([(row, found) for row, found, _ in results], known)
+    poorer = [(row, found, verdict) for (row, found, _), verdict in zip(results, verdicts) if not plainly_wrong(row, found)]
+    precision, found = suppression(poorer, lambda r, f: r["hard"] == "true")
+    print(f"\nwith {', '.join(known)}: precision {precision:.3f} recall {found:.3f}")
+    assert precision >= (0.98 if "text" in known else 0.90) and found >= recall
+
+
+def wild():
+    """What servers say in the wild (wild.tsv): expected category and the reply."""
+    with open(pathlib.Path(__file__).parent / "wild.tsv", encoding="utf-8") as file:
+        for line in file:
+            if line.strip() and not line.startswith("#"):
+                category, status, code, stage, text = line.rstrip("\n").split("\t")
+                yield category, {"text": text, "code": int(code), "enhanced": status.strip("-"), "stage": stage.strip("-")}
+
+
+def test_the_wild():
+    expected = list(wild())
+    verdicts = classify(reply for _, reply in expected)
+    assert len(verdicts) == len(expected) > 400
+    wrong = [f"{category}, not {verdict['category']} ({verdict['rule']}): {reply['text']}"
+             for (category, reply), verdict in zip(expected, verdicts) if category != verdict["category"]]
+    assert wrong == []
+
+
+def test_every_category_is_in_the_wild():
+    assert {category for category, _ in wild()} >= {category for allowed in REASONS.values() for category in allowed}
 
 
 if __name__ == "__main__":
