@@ -65,7 +65,17 @@ int cmd_gdpr_export(struct ctl *ctl)
 				"WHERE e.customer IN (SELECT customer FROM waybill.event_seq) "
 				"AND (e.recipient = $1 OR e.orig_recipient = $1 OR e.sender = $1) "
 				"UNION ALL SELECT 'suppression', s.customer, to_jsonb(s)::text "
-				"FROM support.suppressions s WHERE s.recipient = $1",
+				"FROM support.suppressions s WHERE s.recipient = $1 "
+				"UNION ALL SELECT 'dead letter', NULL, to_jsonb(d)::text "
+				"FROM support.dead_letters d WHERE strpos(d.event || d.error, $1) > 0 "
+				"UNION ALL SELECT 'unparsed line', NULL, to_jsonb(u)::text "
+				"FROM support.unparsed u WHERE strpos(u.sample, $1) > 0 "
+				"UNION ALL SELECT 'annotation', a.customer, to_jsonb(a)::text "
+				"FROM waybill.annotations a WHERE strpos(coalesce(a.tag, '') || "
+				"coalesce(a.metadata::text, ''), $1) > 0 "
+				"UNION ALL SELECT 'audit', NULL, to_jsonb(a)::text FROM support.audit a "
+				"WHERE strpos(a.object || coalesce(a.before::text, '') || coalesce(a.after::text, ''), "
+				"$1) > 0",
 				PARAMS(address));
 }
 
@@ -79,6 +89,6 @@ int cmd_gdpr_erase(struct ctl *ctl)
 		return complain(EX_USAGE, "repeat it with --yes, after: waybill gdpr export ADDRESS",
 				"what is erased cannot be brought back");
 	return database_print(ctl, OUTPUT_RECORD, NULL,
-			      "SELECT events, suppressions FROM waybill.erase_address($1, $2::boolean)",
+			      "SELECT events, suppressions, others FROM waybill.erase_address($1, $2::boolean)",
 			      PARAMS(address, option_given(ctl, "everything") ? "true" : "false"));
 }

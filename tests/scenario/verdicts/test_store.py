@@ -89,12 +89,27 @@ def test_gdpr(world):
     world.record(world.event(customer, "bounced", address, reason=f"host said: 550 <{address}>: unknown", **HARD),
                  world.event(customer, "delivered", "other@gdpr.example"))
     exported = [json.loads(line) for line in world.run("gdpr", "export", address, "--json").splitlines()]
-    assert {row["kind"] for row in exported} == {"event", "suppression"} and any(address in str(row) for row in exported)
+    assert {row["kind"] for row in exported} >= {"event", "suppression"} and any(address in str(row) for row in exported)
     world.run("gdpr", "erase", address, "--yes")
     assert world.run("gdpr", "export", address, "--json") == ""
     assert world.one("SELECT count(*) FROM waybill.events e WHERE customer = %s AND e::text LIKE %s", customer, f"%{address}%") == 0
     assert world.one("SELECT count(*) FROM waybill.events WHERE customer = %s AND type = 'message.delivered'", customer) == 1
     world.run("gdpr", "erase", address, code=64)
+
+
+def test_gdpr_reaches_every_corner(world):
+    """What could not be stored or parsed, what applications said, and who suppressed the address."""
+    customer, address = world.customer("corners"), "hidden@corners.example"
+    world.run("suppress", "add", customer, address)
+    world.rows("INSERT INTO waybill.dead_letters (source, error, event) VALUES ('s', 'bad', %s)", json.dumps({"to": address}))
+    world.rows("INSERT INTO waybill.unparsed (source, template, why, lines, sample) VALUES ('s', 't', 'w', 1, %s)", f"to=<{address}>")
+    world.rows("INSERT INTO waybill.annotations VALUES (%s, 'Q1', now(), 'x', %s)", customer, json.dumps({"for": address}))
+    kinds = {json.loads(line)["kind"] for line in world.run("gdpr", "export", address, "--json").splitlines()}
+    assert kinds == {"event", "suppression", "dead letter", "unparsed line", "annotation", "audit"}
+    told = json.loads(world.run("gdpr", "erase", address, "--yes", "--json"))
+    assert told["suppressions"] == 1 and told["others"] >= 4
+    assert world.run("gdpr", "export", address, "--json") == ""
+    assert world.one("SELECT metadata ->> 'for' FROM waybill.annotations WHERE customer = %s", customer) == "erased@invalid"
 
 
 def test_a_complaint_outlives_erasure_unless_all_goes(world):
