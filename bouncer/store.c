@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "common/memory.h"
 
 #include "bouncer/array.h"
@@ -103,10 +104,17 @@ struct store {
 	uint64_t dead;
 };
 
+/* That suppression was frozen, for one. */
+static void warn(const char *words)
+{
+	log_warning("%s", words);
+}
+
 struct store *store_new(const char *conninfo, const char *source)
 {
 	struct store *s = memory_zero(1, sizeof *s);
 	s->pg = pg_new(conninfo, "waybill-bouncer");
+	pg_on_warning(s->pg, warn);
 	s->source = text_copy(text_of(source));
 	return s;
 }

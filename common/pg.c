@@ -12,6 +12,7 @@ struct pg {
 	PGconn *connection;
 	char sqlstate[6];
 	char *error;
+	pg_warn *warn;
 };
 
 struct pg_result {
@@ -74,10 +75,19 @@ static bool is_passing(const char *sqlstate)
 	return false;
 }
 
-static void ignore_notice(void *context, const PGresult *result)
+void pg_on_warning(struct pg *pg, pg_warn *warn)
 {
-	(void)context;
-	(void)result;
+	pg->warn = warn;
+}
+
+/* Lesser notices are for people at a prompt. */
+static void take_notice(void *context, const PGresult *result)
+{
+	const struct pg *pg = context;
+	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+	const char *words = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	if (pg->warn && severity && words && strcmp(severity, "WARNING") == 0)
+		pg->warn(words);
 }
 
 static enum pg_status connect_now(struct pg *pg)
@@ -96,7 +106,7 @@ static enum pg_status connect_now(struct pg *pg)
 		pg_disconnect(pg);
 		return PG_RETRY;
 	}
-	PQsetNoticeReceiver(pg->connection, ignore_notice, NULL);
+	PQsetNoticeReceiver(pg->connection, take_notice, pg);
 	return PG_OK;
 }
 

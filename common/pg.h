@@ -12,6 +12,9 @@ struct pg_result;
 /* CONNINFO as libpq takes it; opens nothing yet. APPLICATION is application_name. */
 struct pg *pg_new(const char *conninfo, const char *application);
 void pg_free(struct pg **pg);
+/* WARN is told what the server warns of (RAISE WARNING) while a statement runs; nobody is, by default. */
+typedef void pg_warn(const char *words);
+void pg_on_warning(struct pg *pg, pg_warn *warn);
 
 enum pg_status {
 	PG_OK,

@@ -63,3 +63,17 @@ def test_a_refusal_suppresses_and_counts(bench):
     assert bench.one("SELECT sum(events) FROM support.rollups WHERE type = 'message.delivered'") == [3]
     assert bench.one("SELECT category, bounces FROM support.bounces_by_provider") == ["bad-mailbox", 1]
     assert bench.one("SELECT detail ->> 'by' FROM waybill.events WHERE type = 'suppression.created'") == ["waybill_bouncer"]
+
+
+def test_a_provider_that_refuses_everybody_is_told_of(bench):
+    """The brake, from lines of the log: those beyond it are spared, and the bouncer's log says why, once."""
+    bench.bouncer()
+    bench.one("UPDATE waybill.brake_policy SET least = 10, percent = 30 RETURNING least")
+    for number in range(20):
+        bench.log.write(bench.log.message("bounced", f"host mx.ex.net[203.0.113.9] said: 550 5.1.1 <b{number}@ex.net>: User unknown (in "
+                                          "reply to RCPT TO command)", "5.1.1"))
+    assert wait_until(lambda: bench.one("SELECT count(*) FROM waybill.events WHERE type = 'message.bounced'") == [20])
+    spared = bench.one("SELECT count(*) FROM waybill.events WHERE suppression = 'frozen'")[0]
+    assert spared and bench.one("SELECT spared FROM support.brakes") == [spared]
+    assert bench.one("SELECT count(*) FROM waybill.suppressions") == [20 - spared]
+    assert bench.output.read_text().count("suppression is frozen for ") == 1
