@@ -171,6 +171,26 @@ def test_every_view_as_every_role(staff, role):
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_every_function_as_every_role(staff, role):
+    """Search and timeline show no more than the views do, by whichever index they find it."""
+    sees = ROLES[role]
+    connection = psycopg2.connect(user=role)
+    try:
+        for customer in ("acme", "globex"):
+            message = staff.one("SELECT queue_id FROM waybill.events WHERE customer = %s AND type = 'message.bounced'", customer)
+            for ask in (("SELECT * FROM support.message_search(%s)", customer), ("SELECT * FROM support.message_search(%s, %s)", customer, message),
+                        ("SELECT * FROM support.message_search(%s, %s)", customer, f"x@{customer}.example"),
+                        ("SELECT * FROM support.message_search(%s, %s)", customer, f"@{customer}.example"),
+                        ("SELECT * FROM support.timeline(%s)", message), ("SELECT * FROM support.timeline(%s)", f"x@{customer}.example")):
+                with connection, connection.cursor() as cursor:
+                    cursor.execute(ask[0], ask[1:])
+                    found = cursor.fetchall()
+                assert bool(found) == bool(sees & {"*", customer}), ask
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_no_secret_and_no_table(staff, role):
     connection = psycopg2.connect(user=role)
     try:
