@@ -1,5 +1,6 @@
 /* What is undone or forgotten: suppressions by their cause, events by their age, an address for good. */
 
+#include <jansson.h>
 #include <sysexits.h>
 
 #include "ctl/check.h"
@@ -46,12 +47,29 @@ int cmd_retention_list(struct ctl *ctl)
 		NO_PARAMS);
 }
 
+/* A call forgets so many events of each customer at most, a transaction of bounded size: again, until none is left. */
 int cmd_retention_apply(struct ctl *ctl)
 {
-	return database_print(ctl, OUTPUT_RECORD, NULL,
-			      "SELECT waybill.ensure_partitions((now() AT TIME ZONE 'UTC')::date, " DAYS_AHEAD
-			      ") AS made, days, events FROM waybill.prune_events()",
-			      NO_PARAMS);
+	json_int_t made = 0, days = 0, events = 0, gone = 1;
+	int status = 0;
+	while (!status && gone) {
+		struct pg_result *row = NULL;
+		status = database_query(ctl,
+					"SELECT waybill.ensure_partitions((now() AT TIME ZONE 'UTC')::date, " DAYS_AHEAD
+					"), days, events FROM waybill.prune_events()",
+					NO_PARAMS, &row);
+		gone = status ? 0 : pg_int(row, 0, 2);
+		made += status ? 0 : pg_int(row, 0, 0);
+		days += status ? 0 : pg_int(row, 0, 1);
+		events += gone;
+		pg_result_free(&row);
+	}
+	if (status)
+		return status;
+	struct output *output = output_new(OUTPUT_RECORD, ctl->json);
+	output_row(output, json_pack("{s:I, s:I, s:I}", "made", made, "days", days, "events", events));
+	output_end(&output, NULL);
+	return 0;
 }
 
 int cmd_gdpr_export(struct ctl *ctl)

@@ -46,8 +46,10 @@ int cmd_suppress_list(struct ctl *ctl)
 	if (status)
 		return status;
 	return database_print(ctl, OUTPUT_LIST, "no suppressions",
-			      "SELECT recipient, reason, in_force, expires_at, event_id, note, created_at "
-			      "FROM support.suppressions WHERE customer = $1 AND recipient = coalesce($2, recipient) "
+			      "SELECT recipient, reason, in_force, expires_at, event_id, rule, (SELECT a.who FROM "
+			      "support.audit a WHERE a.object = 'suppression ' || s.customer || ' ' || s.recipient "
+			      "AND a.at >= s.created_at ORDER BY a.id DESC LIMIT 1) AS who, note, created_at "
+			      "FROM support.suppressions s WHERE customer = $1 AND recipient = coalesce($2, recipient) "
 			      "ORDER BY recipient",
 			      PARAMS(operand(ctl, 0), option(ctl, "recipient")));
 }

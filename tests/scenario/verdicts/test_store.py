@@ -1,7 +1,7 @@
 """Retention, erasure, counts by the hour, and who sees what."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import psycopg2
 import pytest
@@ -72,6 +72,24 @@ def test_retention(world):
     assert world.one(kept, usual) == ["d10@keep.example", "d1@keep.example"]
     world.run("retention", "set", short, "6", code=65)
     world.run("retention", "set", "nobody-here", "10", code=67)
+
+
+def test_retention_is_applied_to_the_end(world):
+    """However much is too old, and the days ahead are made."""
+    customer = world.customer("much")
+    world.run("retention", "set", customer, "7")
+    world.rows("INSERT INTO waybill.events (customer, occurred_at, event_id, seq, type, host, instance, queue_id) "
+               "SELECT %s, now() - interval '9 days' + i * interval '1 ms', 'evt_much' || i, i, 'message.delivered', '', '', '' "
+               "FROM generate_series(1, 25000) AS i", customer)
+    world.rows("INSERT INTO waybill.event_seq VALUES (%s, 25000)", customer)
+    kept = world.event(customer, "delivered", "kept@keep.example", datetime.now(timezone.utc))
+    world.record(kept)
+    told = json.loads(world.run("retention", "apply", "--json"))
+    assert told["events"] >= 25000
+    assert world.rows("SELECT event_id FROM waybill.events WHERE customer = %s", customer) == [(kept["event_id"],)]
+    ahead = world.one("SELECT to_char((now() AT TIME ZONE 'UTC')::date + 13, '\"waybill.events_\"YYYYMMDD')")
+    assert world.one("SELECT to_regclass(%s) IS NOT NULL", ahead)
+    assert json.loads(world.run("retention", "apply", "--json")) == {"made": 0, "days": 0, "events": 0}
 
 
 def test_old_days_are_dropped_as_partitions(world):

@@ -77,6 +77,17 @@ def test_what_a_person_decided_stays(world):
     assert world.suppression(customer, "stay@manual.example") == ("manual", None)
 
 
+def test_who_why_and_which_event(world):
+    customer = world.customer("why")
+    cause = world.event(customer, "bounced", "a@why.example", **HARD)
+    world.record(cause)
+    world.run("suppress", "add", customer, "b@why.example", "--note", "asked by phone")
+    rows = [json.loads(line) for line in world.run("suppress", "list", customer, "--json").splitlines()]
+    assert [(row["reason"], row["event_id"], row["rule"], row["note"]) for row in rows] == [
+        ("hard-bounce", cause["event_id"], "text/unknown-user", ""), ("manual", None, None, "asked by phone")]
+    assert rows[1]["who"], "a person's name"
+
+
 def test_the_event_says_so_and_events_tell(world):
     customer = world.customer("told")
     cause = world.event(customer, "bounced", "tell@told.example", **CLOSED)
