@@ -176,6 +176,29 @@ def test_the_wild():
     assert wrong == []
 
 
+@pytest.mark.parametrize("stage", ["RCPT TO", "end of DATA", ""])
+def test_nobody_is_suppressed_for_somebody_else(stage):
+    lines = (pathlib.Path(__file__).parent / "traps.txt").read_text(encoding="utf-8").splitlines()
+    traps = [line for line in lines if line and not line.startswith("#")]
+    verdicts = classify({"text": text, "code": int(text[:3]), "stage": stage} for text in traps)
+    assert len(verdicts) == len(traps) > 40
+    assert [text for text, verdict in zip(traps, verdicts) if verdict["suppresses"]] == []
+
+
+NOUNS = ("user", "mailbox", "recipient", "rcpt", "local part", "address", "account", "mail drop", "addressee", "e-mail address",
+         "alias", "inbox", "person", "subscriber", "customer", "recipient address", "email account", "mail box")
+BEFORE = ("no such", "bad", "invalid", "unknown", "illegal", "non-existent", "nonexistent", "wrong", "no valid")
+BEHIND = ("unknown", "is unknown", "not found", "was not found", "does not exist", "doesn't exist", "not exist", "is invalid", "not known",
+          "not recognized", "is not valid", "no longer exists", "not listed", "nonexistent", "cannot be found", "has been deleted")
+
+
+def test_whatever_word_a_server_has_for_a_mailbox():
+    """No list of replies is complete: every noun with every word that says it is not there."""
+    texts = [f"{word} {noun}" for word in BEFORE for noun in NOUNS] + [f"{noun} {words}" for words in BEHIND for noun in NOUNS]
+    verdicts = classify({"text": f"550 {text}", "code": 550, "stage": "RCPT TO"} for text in texts)
+    assert [text for text, verdict in zip(texts, verdicts) if verdict["consequence"] != "permanent"] == []
+
+
 def test_every_category_is_in_the_wild():
     assert {category for category, _ in wild()} >= {category for allowed in REASONS.values() for category in allowed}
 
