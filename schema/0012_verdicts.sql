@@ -4,12 +4,13 @@
 -- with one plan for all its uses (force_generic_plan), which skips the days out of its bounds when it begins. A page is
 -- looked for in the latest days first, in windows that grow until it is full.
 
--- By recipient first: the same index answers for one customer and for all of them.
+-- By recipient alone: the same index answers for one customer and for all of them, and has few other rows to skip.
 DROP INDEX waybill.events_customer_recipient_occurred_at_idx;
-CREATE INDEX ON waybill.events (recipient, customer, occurred_at);
+CREATE INDEX ON waybill.events (recipient, occurred_at);
 
 -- The last events of a customer, a page at a time: BEFORE and BEFORE_ID are time and id of the last one on the page before.
--- WHAT is a recipient's address, its domain ("@example.net"), a Message-ID or a queue id; NULL: all.
+-- WHAT is a recipient's address, its domain ("@example.net"), a Message-ID or a queue id; NULL: all. Where WHAT has an index,
+-- the customer is written so that its own cannot be taken: for a small customer the planner would, and one plan serves all.
 CREATE OR REPLACE FUNCTION support.message_search(customer text, what text DEFAULT NULL, page integer DEFAULT 50,
                                                   before timestamptz DEFAULT 'infinity', before_id text DEFAULT '')
 RETURNS SETOF support.events LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
@@ -36,18 +37,18 @@ BEGIN
 				ORDER BY e.occurred_at DESC, e.event_id DESC LIMIT page_left;
 		ELSE
 			RETURN QUERY SELECT e.* FROM support.events e
-				WHERE e.customer = message_search.customer AND e.recipient = wanted AND e.occurred_at <= before
+				WHERE e.customer || '' = message_search.customer AND e.recipient = wanted AND e.occurred_at <= before
 				  AND (e.occurred_at, e.event_id) < (before, before_id)
 				ORDER BY e.occurred_at DESC, e.event_id DESC LIMIT page_left;
 			IF NOT FOUND THEN
 				RETURN QUERY SELECT e.* FROM support.events e
-					WHERE e.customer = message_search.customer AND e.message_id = wanted
+					WHERE e.customer || '' = message_search.customer AND e.message_id = wanted
 					  AND (e.occurred_at, e.event_id) < (before, before_id)
 					ORDER BY e.occurred_at DESC, e.event_id DESC LIMIT page_left;
 			END IF;
 			IF NOT FOUND THEN
 				RETURN QUERY SELECT e.* FROM support.events e
-					WHERE e.customer = message_search.customer AND e.queue_id = wanted
+					WHERE e.customer || '' = message_search.customer AND e.queue_id = wanted
 					  AND (e.occurred_at, e.event_id) < (before, before_id)
 					ORDER BY e.occurred_at DESC, e.event_id DESC LIMIT page_left;
 			END IF;
