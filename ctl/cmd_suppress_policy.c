@@ -13,22 +13,15 @@
 #define TTL(option, column) "nullif(coalesce(" option "::text, " column "::text, 'forever'), 'forever')::interval"
 
 /* A customer without a policy of its own gets one with the first option; until then that of all others holds. */
+/* clang-format off */
 static const char set_policy[] =
-	"INSERT INTO waybill.policies (customer, " POLICY ") SELECT $1, retention_days, coalesce($2::integer, "
-	"soft_messages), coalesce($3::interval, soft_window), " TTL("$4", "soft_ttl") ", " TTL(
-		"$5",
-		"closed_ttl") ", " TTL("$6",
-				       "hard_ttl") ", " TTL("$7",
-							    "complaint_ttl") " FROM waybill.policy_of($1) "
-									     "ON CONFLICT (customer) DO UPDATE SET "
-									     "soft_messages = "
-									     "excluded.soft_messages, soft_window = "
-									     "excluded.soft_window, soft_ttl = "
-									     "excluded.soft_ttl, "
-									     "closed_ttl = excluded.closed_ttl, "
-									     "hard_ttl = "
-									     "excluded.hard_ttl, complaint_ttl = "
-									     "excluded.complaint_ttl";
+	"INSERT INTO waybill.policies (customer, " POLICY ") SELECT $1, retention_days, "
+	"coalesce($2::integer, soft_messages), coalesce($3::interval, soft_window), "
+	TTL("$4", "soft_ttl") ", " TTL("$5", "closed_ttl") ", " TTL("$6", "hard_ttl") ", " TTL("$7", "complaint_ttl")
+	" FROM waybill.policy_of($1) ON CONFLICT (customer) DO UPDATE SET soft_messages = excluded.soft_messages, "
+	"soft_window = excluded.soft_window, soft_ttl = excluded.soft_ttl, closed_ttl = excluded.closed_ttl, "
+	"hard_ttl = excluded.hard_ttl, complaint_ttl = excluded.complaint_ttl";
+/* clang-format on */
 
 int cmd_suppress_policy(struct ctl *ctl)
 {
