@@ -27,45 +27,46 @@ static const struct text state_names[REQUEST_AT_MAX] = {
 	[REQUEST_AT_DATA] = {"DATA", 4}, [REQUEST_AT_END] = {"END-OF-MESSAGE", 14},
 };
 
-/* Where the first empty line from FROM on begins, or SIZE_MAX. */
-static size_t find_empty_line(struct text bytes, size_t from)
-{
-	for (const char *at = bytes.ptr + from, *end = bytes.ptr + bytes.len; at < end; at++) {
-		at = memchr(at, '\n', (size_t)(end - at));
-		if (!at || at + 1 == end)
-			break;
-		if (at[1] == '\n')
-			return (size_t)(at - bytes.ptr);
-	}
-	return SIZE_MAX;
-}
+/* The attributes by the length of their names, each plus one, up to a zero: most of Postfix' thirty are none of ours, and
+ * their length says so. */
+#define NAME_MAX_LEN 19
+static const unsigned char by_length[NAME_MAX_LEN + 1][4] = {
+	[4] = {1 + REQUEST_SIZE},
+	[6] = {1 + REQUEST_SENDER},
+	[7] = {1 + REQUEST_REQUEST},
+	[8] = {1 + REQUEST_QUEUE_ID, 1 + REQUEST_INSTANCE},
+	[9] = {1 + REQUEST_RECIPIENT},
+	[13] = {1 + REQUEST_LOGIN},
+	[14] = {1 + REQUEST_STATE, 1 + REQUEST_CLIENT_ADDRESS, 1 + REQUEST_CONTEXT},
+	[15] = {1 + REQUEST_RECIPIENT_COUNT},
+	[19] = {1 + REQUEST_ENCRYPTION},
+};
 
-const char *request_scan(struct request_scan *scan, struct text bytes, size_t *len)
+/* Is there an empty line in BYTES? Mostly a read brings one request to its last byte. */
+static bool is_whole(struct request_scan *scan, struct text bytes)
 {
-	*len = 0;
-	if (bytes.len && bytes.ptr[0] == '\n')
-		return "an empty request";
+	const struct text empty_line = TEXT("\n\n");
+	if (text_ends(bytes, empty_line))
+		return true;
 	/* The last byte seen may have been the first half of the empty line. */
 	size_t from = scan->seen ? scan->seen - 1 : 0;
-	size_t at = find_empty_line(bytes, from);
 	scan->seen = bytes.len;
-	if (at != SIZE_MAX)
-		*len = at + 2;
-	if (*len > REQUEST_MAX_BYTES || (!*len && bytes.len >= REQUEST_MAX_BYTES))
-		return "a request longer than 65536 bytes";
-	return NULL;
+	return text_search(text_from(bytes, from), empty_line) != SIZE_MAX;
 }
 
 static void keep(struct request *out, struct text name, struct text value, bool *taken)
 {
-	for (int i = 0; i < REQUEST_ATTRIBUTE_MAX; i++)
-		if (attribute_names[i].len == name.len && attribute_names[i].ptr[0] == name.ptr[0] &&
-		    memcmp(attribute_names[i].ptr, name.ptr, name.len) == 0) {
-			if (!taken[i])
-				out->values[i] = value;
-			taken[i] = true;
-			return;
-		}
+	if (name.len > NAME_MAX_LEN)
+		return;
+	for (const unsigned char *next = by_length[name.len]; *next; next++) {
+		int i = *next - 1;
+		if (attribute_names[i].ptr[0] != name.ptr[0] || !text_equal(attribute_names[i], name))
+			continue;
+		if (!taken[i])
+			out->values[i] = value;
+		taken[i] = true;
+		return;
+	}
 }
 
 static enum request_state state_of(struct text name)
@@ -76,14 +77,11 @@ static enum request_state state_of(struct text name)
 	return REQUEST_AT_OTHER;
 }
 
-const char *request_parse(struct text bytes, struct request *out)
+/* Takes the lines up to the empty one, which is there, from *REST. */
+static const char *take_lines(struct text *rest, struct request *out, bool *taken)
 {
-	bool taken[REQUEST_ATTRIBUTE_MAX] = {false};
 	int attributes = 0;
-	*out = (struct request){0};
-	if (text_find(bytes, '\0') != SIZE_MAX)
-		return "a NUL byte";
-	for (struct text line; text_take(&bytes, '\n', &line) && line.len;) {
+	for (struct text line; text_take(rest, '\n', &line) && line.len;) {
 		size_t equals = text_find(line, '=');
 		if (equals == SIZE_MAX || equals == 0)
 			return "a line without name=value";
@@ -91,12 +89,38 @@ const char *request_parse(struct text bytes, struct request *out)
 			return "more than 256 attributes";
 		keep(out, text_head(line, equals), text_from(line, equals + 1), taken);
 	}
+	return NULL;
+}
+
+static const char *parse(struct text bytes, size_t *len, struct request *out)
+{
+	bool taken[REQUEST_ATTRIBUTE_MAX] = {false};
+	struct text rest = bytes;
+	*out = (struct request){0};
+	const char *why = take_lines(&rest, out, taken);
+	if (why)
+		return why;
+	*len = bytes.len - rest.len;
+	if (*len > REQUEST_MAX_BYTES)
+		return "a request longer than 65536 bytes";
+	if (text_find(text_head(bytes, *len), '\0') != SIZE_MAX)
+		return "a NUL byte";
 	if (!taken[REQUEST_REQUEST])
 		return "no request= attribute";
 	if (!text_equal(out->values[REQUEST_REQUEST], TEXT("smtpd_access_policy")))
 		return "a request other than smtpd_access_policy";
 	out->state = state_of(out->values[REQUEST_STATE]);
 	return NULL;
+}
+
+const char *request_take(struct request_scan *scan, struct text bytes, size_t *len, struct request *out)
+{
+	*len = 0;
+	if (bytes.len && bytes.ptr[0] == '\n')
+		return "an empty request";
+	if (is_whole(scan, bytes))
+		return parse(bytes, len, out);
+	return bytes.len >= REQUEST_MAX_BYTES ? "a request longer than 65536 bytes" : NULL;
 }
 
 int64_t request_number(const struct request *request, enum request_attribute attribute)

@@ -40,17 +40,15 @@ struct request {
 	enum request_state state;
 };
 
-/* Where one request ends, while its bytes still arrive. Start from {0} for each request. */
+/* How far an empty line has been looked for, while a request's bytes still arrive. Start from {0} for each request. */
 struct request_scan {
 	size_t seen; /* bytes looked at */
 };
 
-/* Is the first request in BYTES whole? NULL and *LEN, its bytes with the empty line, or 0 as long as it is not; or why
- * it never will be. BYTES may only have grown since the last call with SCAN. */
-const char *request_scan(struct request_scan *scan, struct text bytes, size_t *len);
-
-/* Takes a whole request apart: NULL and *OUT, views into BYTES; or why the connection must be closed without a reply. */
-const char *request_parse(struct text bytes, struct request *out);
+/* Takes the first request in BYTES apart: NULL, *LEN, its bytes with the empty line, and *OUT, views into BYTES; or NULL
+ * and a *LEN of 0 as long as it is not whole; or why the connection must be closed without a reply. BYTES may only have
+ * grown since the last call with SCAN. */
+const char *request_take(struct request_scan *scan, struct text bytes, size_t *len, struct request *out);
 
 /* A number among the values; 0 when absent or none. */
 int64_t request_number(const struct request *request, enum request_attribute attribute);

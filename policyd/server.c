@@ -34,6 +34,7 @@ struct connection {
 	struct request_scan scan;
 	struct service_session session;
 	int64_t since_ms; /* when the present request, reply or idle time began */
+	bool paused;      /* readable is not waited for */
 	bool partial;     /* a request has begun, or a reply is not taken */
 	bool asked;       /* an answer is outstanding */
 	bool working;     /* within work(): an answer needs not call it */
@@ -131,15 +132,11 @@ static bool ask_next(struct connection *c)
 	struct request request;
 	size_t len = 0;
 	struct text rest = text_from(buffer_view(&c->in), c->used);
-	const char *why = rest.len ? request_scan(&c->scan, rest, &len) : NULL;
-	if (!why && !len)
-		return false;
-	if (!why)
-		why = request_parse(text_head(rest, len), &request);
-	if (why) {
+	const char *why = rest.len ? request_take(&c->scan, rest, &len, &request) : NULL;
+	if (why)
 		refuse(c, why);
+	if (why || !len)
 		return false;
-	}
 	c->used += len;
 	c->scan = (struct request_scan){0};
 	c->asked = true;
@@ -197,8 +194,10 @@ static void work(struct connection *c)
 		return;
 	}
 	settle(c);
-	if (!c->asked && !c->finished && c->out.len < OUTPUT_MAX)
+	if (c->paused && !c->asked && !c->finished && c->out.len < OUTPUT_MAX) {
 		event_add(c->readable, NULL);
+		c->paused = false;
+	}
 }
 
 static void answered(void *context, struct text action)
@@ -221,6 +220,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 	/* The request under way points into the input: it must not move. */
 	if (c->asked || c->out.len >= OUTPUT_MAX) {
 		event_del(c->readable);
+		c->paused = true;
 		return;
 	}
 	ssize_t got = recv(fd, c->server->scratch, READ_MAX, 0);

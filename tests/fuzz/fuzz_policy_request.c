@@ -13,10 +13,10 @@ static int take_all(struct text bytes, size_t step, size_t *end)
 	size_t done = 0;
 	struct request_scan scan = {0};
 	for (size_t have = 0; have <= bytes.len; have += step) {
+		struct request request;
 		size_t len;
-		while (!request_scan(&scan, text_from(text_head(bytes, have), done), &len) && len) {
-			struct request request;
-			good += !request_parse(text_head(text_from(bytes, done), len), &request);
+		while (!request_take(&scan, text_from(text_head(bytes, have), done), &len, &request) && len) {
+			good++;
 			for (int i = 0; i < REQUEST_ATTRIBUTE_MAX; i++)
 				if (request.values[i].len > len)
 					abort();

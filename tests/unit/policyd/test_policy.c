@@ -45,7 +45,8 @@ static void ask(struct play *play)
 	struct request request;
 	buffer_char(&play->request, '\n');
 	play->answer = (struct answer){0};
-	const char *why = request_parse(buffer_view(&play->request), &request);
+	size_t len;
+	const char *why = request_take(&(struct request_scan){0}, buffer_view(&play->request), &len, &request);
 	if (why) {
 		snprintf(play->answer.action, sizeof play->answer.action, "malformed: %s", why);
 		return;
