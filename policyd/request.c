@@ -81,14 +81,17 @@ static enum request_state state_of(struct text name)
 static const char *take_lines(struct text *rest, struct request *out, bool *taken)
 {
 	int attributes = 0;
-	for (struct text line; text_take(rest, '\n', &line) && line.len;) {
-		size_t equals = text_find(line, '=');
-		if (equals == SIZE_MAX || equals == 0)
+	const char *at = rest->ptr, *end = at + rest->len;
+	for (const char *newline; (newline = memchr(at, '\n', (size_t)(end - at))) != at; at = newline + 1) {
+		const char *equals = memchr(at, '=', (size_t)(newline - at));
+		if (!equals || equals == at)
 			return "a line without name=value";
 		if (++attributes > REQUEST_MAX_ATTRIBUTES)
 			return "more than 256 attributes";
-		keep(out, text_head(line, equals), text_from(line, equals + 1), taken);
+		keep(out, text_at(at, (size_t)(equals - at)), text_at(equals + 1, (size_t)(newline - equals - 1)),
+		     taken);
 	}
+	*rest = text_at(at + 1, (size_t)(end - at - 1));
 	return NULL;
 }
 
