@@ -18,7 +18,8 @@
 #include "common/takeover_conf.h"
 
 #include "policyd/listen.h"
-#include "policyd/server.h"
+#include "policyd/policy.h"
+#include "policyd/service.h"
 #include "policyd/stats.h"
 
 #define SPARE_DESCRIPTORS 64   /* besides one for each connection */
@@ -90,7 +91,7 @@ static int prepare(void)
 	char *why;
 	struct listen_options options = listen_options();
 	allow_descriptors();
-	state.fd = daemon_inherited_socket();
+	state.fd = daemon_inherited_socket(NULL);
 	state.inherited = state.fd >= 0;
 	if (!state.inherited)
 		state.fd = listen_open(&options, &why);
@@ -156,9 +157,10 @@ static void start_server(struct directory *directory, struct counters_async *cou
 		.takeover = takeover_marks_of(&conf.takeover),
 		.first_id = first_id(),
 	});
+	const struct server_listener listener = {state.fd, &policy_protocol, state.service};
 	state.server = server_new(state.base, &(struct server_options){
-						      .fd = state.fd,
-						      .service = state.service,
+						      .listeners = &listener,
+						      .listener_count = 1,
 						      .max_connections = (size_t)conf.max_connections,
 						      .complete_ms = conf.complete_ms,
 						      .idle_ms = conf.idle_ms,

@@ -1,10 +1,11 @@
-/* The policy protocol on sockets: see server.h.
+/* Connections: see server.h.
  *
- * A connection handles one request at a time: the next one is looked at when the answer stands in its output, so that
- * answers keep the order of the questions. While the counters are asked nothing is read, since the request's texts are
- * views into the input. A connection closed meanwhile lives on, without its socket, until its answer has come. */
+ * A connection handles one question at a time: the next one is looked at when the answer stands in its output, so that
+ * answers keep the order of the questions. While an answer is awaited nothing is read, since the question is a view into
+ * the input. A connection closed meanwhile lives on, without its socket, until its answer has come. */
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,27 +26,34 @@
 #define TICK_MS    1000        /* how often time limits are looked at */
 #define ACCEPT_MS  1000        /* pause after accept(2) failed, for want of descriptors */
 
+struct listener {
+	struct server *server;
+	struct server_listener options;
+	struct evconnlistener *accepting;
+	bool asked; /* in this round of the loop */
+};
+
 struct connection {
 	struct server *server;
+	struct listener *listener;
 	int fd; /* -1: closed, but an answer is outstanding */
 	struct event *readable, *writable;
 	struct buffer in, out;
-	size_t used; /* of in: requests that have been asked */
-	struct request_scan scan;
-	struct service_session session;
-	int64_t since_ms; /* when the present request, reply or idle time began */
+	size_t used;      /* of in: questions that have been asked */
+	int64_t since_ms; /* when the present question, answer or idle time began */
 	bool paused;      /* readable is not waited for */
-	bool partial;     /* a request has begun, or a reply is not taken */
+	bool partial;     /* a question has begun, or an answer is not taken */
 	bool asked;       /* an answer is outstanding */
 	bool working;     /* within work(): an answer needs not call it */
 	bool finished;    /* close when the output is written */
 	struct connection *previous, *next;
+	max_align_t state[]; /* the protocol's */
 };
 
 struct server {
 	struct event_base *base;
 	struct server_options options;
-	struct evconnlistener *listener;
+	struct listener listeners[SERVER_MAX_LISTENERS];
 	struct event *tick, *round_end;
 	struct connection *first;
 	size_t count;
@@ -63,6 +71,12 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static void accept_more(struct server *server, bool more)
+{
+	for (size_t i = 0; i < server->options.listener_count; i++)
+		(more ? evconnlistener_enable : evconnlistener_disable)(server->listeners[i].accepting);
+}
+
 static void unlink_connection(struct connection *c)
 {
 	struct server *server = c->server;
@@ -72,7 +86,7 @@ static void unlink_connection(struct connection *c)
 	server->count--;
 	if (server->full && !server->draining) {
 		server->full = false;
-		evconnlistener_enable(server->listener);
+		accept_more(server, true);
 	}
 	if (server->draining && !server->count)
 		event_base_loopbreak(server->base);
@@ -107,7 +121,7 @@ static void refuse(struct connection *c, const char *why)
 	finish(c);
 }
 
-static void answered(void *context, struct text action);
+static void answered(void *context, struct text answer);
 
 static void on_round_end(evutil_socket_t none, short what, void *context)
 {
@@ -115,33 +129,42 @@ static void on_round_end(evutil_socket_t none, short what, void *context)
 	(void)what;
 	struct server *server = context;
 	server->round = false;
-	service_round_end(server->options.service);
+	for (size_t i = 0; i < server->options.listener_count; i++) {
+		struct listener *listener = &server->listeners[i];
+		if (listener->asked && listener->options.protocol->round_end)
+			listener->options.protocol->round_end(listener->options.service);
+		listener->asked = false;
+	}
 }
 
 /* An event made active by hand stands behind all those that the loop has found, and comes before it waits again. */
-static void expect_round_end(struct server *server)
+static void expect_round_end(struct listener *listener)
 {
+	struct server *server = listener->server;
+	listener->asked = true;
 	if (!server->round)
 		event_active(server->round_end, EV_TIMEOUT, 0);
 	server->round = true;
 }
 
-/* Asks the next whole request; false when there is none. */
+/* Asks the next whole question; false when there is none. */
 static bool ask_next(struct connection *c)
 {
-	struct request request;
-	size_t len = 0;
+	struct server_listener *options = &c->listener->options;
 	struct text rest = text_from(buffer_view(&c->in), c->used);
-	const char *why = rest.len ? request_take(&c->scan, rest, &len, &request) : NULL;
+	size_t len = 0;
+	if (!rest.len)
+		return false;
+	c->asked = true;
+	const char *why = options->protocol->ask(options->service, c->state, rest, &len, answered, c);
+	if (why || !len)
+		c->asked = false;
 	if (why)
 		refuse(c, why);
 	if (why || !len)
 		return false;
 	c->used += len;
-	c->scan = (struct request_scan){0};
-	c->asked = true;
-	expect_round_end(c->server);
-	service_ask(c->server->options.service, &c->session, &request, answered, c);
+	expect_round_end(c->listener);
 	return true;
 }
 
@@ -200,12 +223,12 @@ static void work(struct connection *c)
 	}
 }
 
-static void answered(void *context, struct text action)
+static void answered(void *context, struct text answer)
 {
 	struct connection *c = context;
 	c->asked = false;
-	if (action.len)
-		buffer_text(&c->out, action);
+	if (answer.len)
+		buffer_text(&c->out, answer);
 	else if (c->fd >= 0)
 		finish(c);
 	c->partial = false;
@@ -217,7 +240,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 {
 	(void)what;
 	struct connection *c = context;
-	/* The request under way points into the input: it must not move. */
+	/* The question under way points into the input: it must not move. */
 	if (c->asked || c->out.len >= OUTPUT_MAX) {
 		event_del(c->readable);
 		c->paused = true;
@@ -241,10 +264,12 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 	work(context);
 }
 
-static struct connection *connection_new(struct server *server, int fd)
+static struct connection *connection_new(struct listener *listener, int fd)
 {
-	struct connection *c = memory_zero(1, sizeof *c);
+	struct server *server = listener->server;
+	struct connection *c = memory_zero(1, sizeof *c + listener->options.protocol->state_size);
 	c->server = server;
+	c->listener = listener;
 	c->fd = fd;
 	c->since_ms = now_ms();
 	c->readable = event_new(server->base, fd, EV_READ | EV_PERSIST, on_readable, c);
@@ -259,27 +284,30 @@ static struct connection *connection_new(struct server *server, int fd)
 	return c;
 }
 
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int len,
+static void on_accept(struct evconnlistener *accepting, evutil_socket_t fd, struct sockaddr *address, int len,
 		      void *context)
 {
+	(void)accepting;
 	(void)address;
 	(void)len;
-	struct server *server = context;
-	event_add(connection_new(server, fd)->readable, NULL);
+	struct listener *listener = context;
+	struct server *server = listener->server;
+	event_add(connection_new(listener, fd)->readable, NULL);
 	if (server->count < server->options.max_connections)
 		return;
 	if (!server->said_full)
 		log_warning("%zu connections are open: further ones wait (max_connections)", server->count);
 	server->full = server->said_full = true;
-	evconnlistener_disable(listener);
+	accept_more(server, false);
 }
 
-static void on_accept_error(struct evconnlistener *listener, void *context)
+static void on_accept_error(struct evconnlistener *accepting, void *context)
 {
-	struct server *server = context;
+	(void)accepting;
+	struct listener *listener = context;
 	log_error("accept: %s; trying again in a second", strerror(errno));
-	server->full = true;
-	evconnlistener_disable(listener);
+	listener->server->full = true;
+	accept_more(listener->server, false);
 }
 
 static bool is_overdue(const struct connection *c, int64_t now)
@@ -304,8 +332,20 @@ static void on_tick(evutil_socket_t none, short what, void *context)
 	server->said_full = server->said_full && server->count >= server->options.max_connections;
 	if (server->full && !server->draining && server->count < server->options.max_connections) {
 		server->full = false;
-		evconnlistener_enable(server->listener);
+		accept_more(server, true);
 	}
+}
+
+static void listener_start(struct listener *listener, struct server *server, const struct server_listener *options)
+{
+	listener->server = server;
+	listener->options = *options;
+	evutil_make_socket_nonblocking(options->fd); /* systemd's may block */
+	listener->accepting =
+		evconnlistener_new(server->base, on_accept, listener, LEV_OPT_CLOSE_ON_EXEC, 0, options->fd);
+	if (!listener->accepting)
+		abort();
+	evconnlistener_set_error_cb(listener->accepting, on_accept_error);
 }
 
 struct server *server_new(struct event_base *base, const struct server_options *options)
@@ -314,13 +354,12 @@ struct server *server_new(struct event_base *base, const struct server_options *
 	struct timeval tick = {TICK_MS / 1000, 0};
 	server->base = base;
 	server->options = *options;
-	evutil_make_socket_nonblocking(options->fd); /* systemd's may block */
-	server->listener = evconnlistener_new(base, on_accept, server, LEV_OPT_CLOSE_ON_EXEC, 0, options->fd);
 	server->tick = event_new(base, -1, EV_PERSIST, on_tick, server);
 	server->round_end = event_new(base, -1, 0, on_round_end, server);
-	if (!server->listener || !server->tick || !server->round_end)
+	if (!server->tick || !server->round_end)
 		abort();
-	evconnlistener_set_error_cb(server->listener, on_accept_error);
+	for (size_t i = 0; i < options->listener_count; i++)
+		listener_start(&server->listeners[i], server, &options->listeners[i]);
 	event_add(server->tick, &tick);
 	return server;
 }
@@ -329,7 +368,7 @@ void server_drain(struct server *server, int64_t grace_ms)
 {
 	server->draining = true;
 	server->drain_until_ms = now_ms() + grace_ms;
-	evconnlistener_disable(server->listener);
+	accept_more(server, false);
 	for (struct connection *c = server->first, *next; c; c = next) {
 		next = c->next;
 		if (!c->asked && !c->partial)
@@ -348,7 +387,8 @@ void server_free(struct server **server)
 		next = c->next;
 		connection_close(c);
 	}
-	evconnlistener_free(s->listener);
+	for (size_t i = 0; i < s->options.listener_count; i++)
+		evconnlistener_free(s->listeners[i].accepting);
 	event_free(s->tick);
 	event_free(s->round_end);
 	free(s);

@@ -62,7 +62,7 @@ static int run(void)
 {
 	struct pollfd signals = {.fd = daemon_signal_fd(), .events = POLLIN};
 	tell();
-	printf("socket=%d\n", daemon_inherited_socket());
+	printf("socket=%d other=%d\n", daemon_inherited_socket(NULL), daemon_inherited_socket("other"));
 	fflush(stdout);
 	daemon_ready();
 	for (int number = 0; number != SIGTERM && number != SIGINT;) {
@@ -165,8 +165,10 @@ static void become_daemon(const char *const *args, int listening)
 	if (listening >= 0) {
 		snprintf(pid, sizeof pid, "%d", (int)getpid());
 		setenv("LISTEN_PID", pid, 1);
-		setenv("LISTEN_FDS", "1", 1);
+		setenv("LISTEN_FDS", "2", 1);
+		setenv("LISTEN_FDNAMES", "waybill.socket:other", 1);
 		dup2(listening, 3);
+		dup2(listening, 4);
 	}
 	execv("/proc/self/exe", argv);
 	_exit(127);
@@ -250,7 +252,7 @@ static void lives(void **state)
 	pid_t child = START("-c", conf);
 	assert_notified("READY=1");
 	assert_contains(out_path, "limit=2 listen=nowhere node=mx1");
-	assert_contains(out_path, "socket=-1\n");
+	assert_contains(out_path, "socket=-1 other=-1\n");
 	write_conf("[common]\nnode = mx1\nlog_level = debug\n[policyd]\nlimit = 3\nlisten = elsewhere\n");
 	kill(child, SIGHUP);
 	assert_notified("RELOADING=1\nMONOTONIC_USEC=");
@@ -354,7 +356,7 @@ static void takes_systemds_socket(void **state)
 	write_conf("");
 	pid_t child = start((const char *const[]){"-c", conf, NULL}, listening);
 	assert_notified("READY=1");
-	assert_contains(out_path, "socket=3\n");
+	assert_contains(out_path, "socket=3 other=4\n");
 	kill(child, SIGTERM);
 	assert_int_equal(finish(child), 0);
 	assert_notified("STOPPING=1");

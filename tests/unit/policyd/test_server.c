@@ -18,7 +18,8 @@
 #include <sys/un.h>
 
 #include "policyd/listen.h"
-#include "policyd/server.h"
+#include "policyd/policy.h"
+#include "policyd/service.h"
 
 #define LATE_MS  5
 #define ROUND_MS 20
@@ -76,6 +77,16 @@ struct fixture {
 	int fd;
 };
 
+static struct server *server_of(int fd, size_t max_connections, int64_t complete_ms, int64_t idle_ms)
+{
+	const struct server_listener listener = {.fd = fd, .protocol = &policy_protocol};
+	return server_new(base, &(struct server_options){.listeners = &listener,
+							 .listener_count = 1,
+							 .max_connections = max_connections,
+							 .complete_ms = complete_ms,
+							 .idle_ms = idle_ms});
+}
+
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
@@ -84,9 +95,7 @@ static int set_up(void **state)
 	f->fd = listen_open(&f->listen, &why);
 	if (f->fd < 0)
 		fail_msg("%s", why);
-	f->server = server_new(
-		base,
-		&(struct server_options){.fd = f->fd, .max_connections = 20, .complete_ms = 60000, .idle_ms = 60000});
+	f->server = server_of(f->fd, 20, 60000, 60000);
 	*state = f;
 	return 0;
 }
@@ -310,9 +319,7 @@ static void draining_answers_what_was_asked(void **state)
 static void slow_and_silent_clients_are_closed(void **state)
 {
 	struct fixture *f = *state;
-	struct server *server = server_new(
-		base,
-		&(struct server_options){.fd = f->fd, .max_connections = 20, .complete_ms = 1, .idle_ms = 3600000});
+	struct server *server = server_of(f->fd, 20, 1, 3600000);
 	server_free(&f->server);
 	f->server = server;
 	int slow = dial(), silent = dial();
