@@ -280,6 +280,12 @@ enum directory_answer directory_find_domain(struct directory_view *view, struct 
 	FIND(DIRECTORY_DOMAINS, domain, directory_domain_decode);
 }
 
+enum directory_answer directory_find_senders(struct directory_view *view, struct text name,
+					     struct directory_senders *out)
+{
+	FIND(DIRECTORY_SENDERS, name, directory_senders_decode);
+}
+
 enum directory_answer directory_find_relay(struct directory_view *view, struct directory_relay *out)
 {
 	FIND(DIRECTORY_RELAY, TEXT(""), directory_relay_decode);

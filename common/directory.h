@@ -54,6 +54,9 @@ enum directory_answer directory_find_domain(struct directory_view *view, struct 
 /* ADDRESS as addr_key() writes it. Expiry is the caller's to check (out->expires_at). */
 enum directory_answer directory_find_suppression(struct directory_view *view, struct text customer, struct text address,
 						 struct directory_suppression *out);
+/* NAME: a domain as A-labels, in lower case, or a customer. */
+enum directory_answer directory_find_senders(struct directory_view *view, struct text name,
+					     struct directory_senders *out);
 /* The limits of the whole relay, and what all customers share. */
 enum directory_answer directory_find_relay(struct directory_view *view, struct directory_relay *out);
 /* How far the snapshot has come. */

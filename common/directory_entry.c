@@ -3,10 +3,10 @@
 #include "common/directory_record.h"
 
 /* The first byte of an entry's key, by kind. Their order is the file's. */
-static const char kind_letters[DIRECTORY_KIND_MAX] = {'c', 'd', 'l', 'r', 's', '!'};
+static const char kind_letters[DIRECTORY_KIND_MAX] = {'c', 'd', 'l', 'r', 's', '!', 'f'};
 
-const char *const directory_kind_names[DIRECTORY_KIND_MAX] = {"customer", "domain",      "login",
-							      "relay",    "suppression", "state"};
+const char *const directory_kind_names[DIRECTORY_KIND_MAX] = {"customer",    "domain", "login",  "relay",
+							      "suppression", "state",  "senders"};
 
 size_t directory_entry_key(enum directory_kind kind, struct text name, char out[DIRECTORY_ENTRY_KEY_MAX])
 {
@@ -99,6 +99,16 @@ static const char *state_check(struct text record)
 	return directory_state_decode(record, &state);
 }
 
+static const char *senders_check(struct text record)
+{
+	struct directory_senders senders;
+	const char *why = directory_senders_decode(record, &senders);
+	if (why)
+		return why;
+	LIST_WHOLE(senders.logins, struct text, directory_name_next);
+	return NULL;
+}
+
 const char *directory_record_check(enum directory_kind kind, struct text record)
 {
 	static const char *(*const checks[DIRECTORY_KIND_MAX])(struct text) = {
@@ -108,6 +118,7 @@ const char *directory_record_check(enum directory_kind kind, struct text record)
 		[DIRECTORY_RELAY] = relay_check,
 		[DIRECTORY_SUPPRESSIONS] = suppression_check,
 		[DIRECTORY_STATE] = state_check,
+		[DIRECTORY_SENDERS] = senders_check,
 	};
 	return checks[kind](record);
 }

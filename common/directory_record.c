@@ -212,6 +212,20 @@ void directory_key_add(struct buffer *list, const struct directory_key *key)
 	put_text(list, key->public_key);
 }
 
+bool directory_name_next(struct directory_list *list, struct text *out)
+{
+	struct reader in;
+	if (!element_begin(list, &in))
+		return false;
+	*out = take_text(&in);
+	return element_end(list, &in);
+}
+
+void directory_name_add(struct buffer *list, struct text name)
+{
+	put_text(list, name);
+}
+
 bool directory_offset_next(struct directory_list *list, struct directory_offset *out)
 {
 	struct reader in;
@@ -292,6 +306,7 @@ void directory_customer_encode(const struct directory_customer *in, struct buffe
 	put_text(out, in->offsets.bytes);
 	put_int(out, in->max_recipients);
 	put_byte(out, (int)in->takeover);
+	put_text(out, in->transport);
 }
 
 const char *directory_customer_decode(struct text bytes, struct directory_customer *out)
@@ -308,6 +323,7 @@ const char *directory_customer_decode(struct text bytes, struct directory_custom
 	out->offsets = take_list(&in);
 	out->max_recipients = take_int(&in);
 	out->takeover = (enum takeover_action)take_enum(&in, TAKEOVER_ACTION_MAX);
+	out->transport = take_text(&in);
 	return record_end(&in);
 }
 
@@ -384,5 +400,18 @@ const char *directory_state_decode(struct text bytes, struct directory_state *ou
 	out->snapshot = take_text(&in);
 	out->built_at = take_int(&in);
 	out->changed_at = take_int(&in);
+	return record_end(&in);
+}
+
+void directory_senders_encode(const struct directory_senders *in, struct buffer *out)
+{
+	put_byte(out, DIRECTORY_FORMAT);
+	put_text(out, in->logins.bytes);
+}
+
+const char *directory_senders_decode(struct text bytes, struct directory_senders *out)
+{
+	struct reader in = record_begin(bytes);
+	out->logins = take_list(&in);
 	return record_end(&in);
 }

@@ -52,6 +52,7 @@ struct directory_customer {
 	struct directory_list offsets; /* directory_offset_next(): the customer's time zone */
 	int64_t max_recipients;        /* of one message; 0: no bound but Postfix' own */
 	enum takeover_action takeover; /* what becomes of a login that seems to be taken over */
+	struct text transport;         /* Postfix' "transport:nexthop" that its mail leaves by; empty: as all mail */
 };
 
 struct directory_domain {
@@ -80,6 +81,12 @@ struct directory_relay {
 	struct directory_list limits; /* scope relay */
 };
 
+/* Who may send as addresses of one domain, or, by "*@owned", of all domains of one customer: the logins that have a right
+ * to some of them, which ones their own records say. */
+struct directory_senders {
+	struct directory_list logins; /* directory_name_next() */
+};
+
 /* From the instant FROM on (seconds since 1970) local time is UTC + OFFSET seconds. */
 struct directory_offset {
 	int64_t from;
@@ -96,7 +103,8 @@ struct directory_state {
 };
 
 /* What stands in the file: entries of these kinds, found by kind and name. A customer's, login's or domain's name is
- * compared in lower case; a suppression's is "CUSTOMER RECIPIENT"; the relay and the state have the empty name. */
+ * compared in lower case; a suppression's is "CUSTOMER RECIPIENT"; senders are found by a domain, in lower case, or by a
+ * customer, whose name has no dot; the relay and the state have the empty name. */
 enum directory_kind {
 	DIRECTORY_CUSTOMERS,
 	DIRECTORY_DOMAINS,
@@ -104,6 +112,7 @@ enum directory_kind {
 	DIRECTORY_RELAY,
 	DIRECTORY_SUPPRESSIONS,
 	DIRECTORY_STATE,
+	DIRECTORY_SENDERS,
 	DIRECTORY_KIND_MAX
 };
 /* The words of waybill.changes.kind: "customer", "domain", … */
@@ -123,6 +132,7 @@ bool directory_right_next(struct directory_list *list, struct right *out);
 bool directory_network_next(struct directory_list *list, struct network *out);
 bool directory_limit_next(struct directory_list *list, struct limit *out);
 bool directory_key_next(struct directory_list *list, struct directory_key *out);
+bool directory_name_next(struct directory_list *list, struct text *out);
 bool directory_offset_next(struct directory_list *list, struct directory_offset *out);
 /* The offset in force at NOW_S, elements in order of time; the first holds before its time too. 0 (UTC) for an empty
  * list. */
@@ -133,6 +143,7 @@ void directory_right_add(struct buffer *list, struct right right);
 void directory_network_add(struct buffer *list, const struct network *network);
 void directory_limit_add(struct buffer *list, const struct limit *limit);
 void directory_key_add(struct buffer *list, const struct directory_key *key);
+void directory_name_add(struct buffer *list, struct text name);
 void directory_offset_add(struct buffer *list, struct directory_offset offset);
 
 /* A record as bytes, and back: NULL, or why the bytes are none. Decoded texts are views into BYTES. */
@@ -142,11 +153,13 @@ void directory_domain_encode(const struct directory_domain *in, struct buffer *o
 void directory_suppression_encode(const struct directory_suppression *in, struct buffer *out);
 void directory_relay_encode(const struct directory_relay *in, struct buffer *out);
 void directory_state_encode(const struct directory_state *in, struct buffer *out);
+void directory_senders_encode(const struct directory_senders *in, struct buffer *out);
 const char *directory_login_decode(struct text bytes, struct directory_login *out);
 const char *directory_customer_decode(struct text bytes, struct directory_customer *out);
 const char *directory_domain_decode(struct text bytes, struct directory_domain *out);
 const char *directory_suppression_decode(struct text bytes, struct directory_suppression *out);
 const char *directory_relay_decode(struct text bytes, struct directory_relay *out);
 const char *directory_state_decode(struct text bytes, struct directory_state *out);
+const char *directory_senders_decode(struct text bytes, struct directory_senders *out);
 
 #endif

@@ -12,7 +12,8 @@
 
 static const char *const header_from_names[] = {"off", "log", "enforce"};
 static const char *const on_off_names[] = {"on", "off"};
-#define MAX_URL 508 /* as the table's CHECK */
+#define MAX_URL       508 /* as the table's CHECK */
+#define MAX_TRANSPORT 255
 
 int customer_missing(const char *customer)
 {
@@ -58,6 +59,22 @@ static int check_mail_settings(struct ctl *ctl)
 			url);
 }
 
+/* transport(5), as the table's CHECK: a service of master.cf, a colon, the next hop. */
+static int check_transport(const char *transport)
+{
+	size_t name = strspn(transport, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+	bool printable = true;
+	for (const char *c = transport; *c; c++)
+		printable = printable && *c > ' ' && *c <= '~';
+	if (!*transport || (name && transport[name] == ':' && printable && strlen(transport) <= MAX_TRANSPORT))
+		return 0;
+	return complain(
+		EX_DATAERR, NULL,
+		"\"%s\" is no transport of Postfix; an example is \"smtp-acme:\", with the service smtp-acme in "
+		"master.cf",
+		transport);
+}
+
 static int check_settings(struct ctl *ctl)
 {
 	const char *from = option(ctl, "header-from"), *zone = option(ctl, "time-zone");
@@ -67,6 +84,8 @@ static int check_settings(struct ctl *ctl)
 		status = check_choice("takeover", takeover, takeover_action_names, TAKEOVER_ACTION_MAX);
 	if (!status)
 		status = check_mail_settings(ctl);
+	if (!status && option(ctl, "transport"))
+		status = check_transport(option(ctl, "transport"));
 	if (status || !zone)
 		return status;
 	status = database_exists(ctl, "SELECT FROM pg_timezone_names WHERE name = $1", PARAMS(zone));
@@ -86,12 +105,14 @@ int cmd_customer_add(struct ctl *ctl)
 	long added = database_count(
 		ctl,
 		"INSERT INTO waybill.customers (customer, title, plan, time_zone, header_from, return_path, "
-		"list_unsubscribe, takeover) VALUES ($1, coalesce($2, ''), coalesce($3, ''), coalesce($4, 'UTC'), "
-		"coalesce($5, 'enforce'), coalesce($6::boolean, false), coalesce($7, ''), coalesce($8, 'alert')) "
+		"list_unsubscribe, takeover, transport) VALUES ($1, coalesce($2, ''), coalesce($3, ''), coalesce($4, "
+		"'UTC'), "
+		"coalesce($5, 'enforce'), coalesce($6::boolean, false), coalesce($7, ''), coalesce($8, 'alert'), "
+		"coalesce($9, '')) "
 		"ON CONFLICT DO NOTHING RETURNING 1",
 		PARAMS(customer, option(ctl, "title"), option(ctl, "plan"), option(ctl, "time-zone"),
 		       option(ctl, "header-from"), option(ctl, "return-path"), option(ctl, "list-unsubscribe"),
-		       option(ctl, "takeover")),
+		       option(ctl, "takeover"), option(ctl, "transport")),
 		&status);
 	if (added < 0)
 		return status;
@@ -120,7 +141,7 @@ int cmd_customer_show(struct ctl *ctl)
 		ctl, OUTPUT_RECORD, NULL,
 		"SELECT c.customer, title, plan, status, status_reason, status_until, time_zone, max_recipients, "
 		"header_from, "
-		"return_path, list_unsubscribe, takeover, "
+		"return_path, list_unsubscribe, takeover, transport, "
 		"created_at, ARRAY(SELECT login FROM waybill.logins WHERE customer = $1 ORDER BY 1) AS logins, "
 		"ARRAY(SELECT domain FROM waybill.domains WHERE customer = $1 ORDER BY 1) AS domains, "
 		"ARRAY(SELECT id FROM waybill.limits WHERE customer = $1 ORDER BY 1) AS limits, "
@@ -148,11 +169,12 @@ int cmd_customer_set(struct ctl *ctl)
 		      "title = coalesce($2, title), plan = coalesce($3, plan), "
 		      "time_zone = coalesce($4, time_zone), header_from = coalesce($5, header_from), "
 		      "return_path = coalesce($6::boolean, return_path), "
-		      "list_unsubscribe = coalesce($7, list_unsubscribe), takeover = coalesce($9, takeover) "
+		      "list_unsubscribe = coalesce($7, list_unsubscribe), takeover = coalesce($9, takeover), "
+		      "transport = coalesce($10, transport) "
 		      "WHERE customer = $1 RETURNING 1",
 		      PARAMS(operand(ctl, 0), option(ctl, "title"), option(ctl, "plan"), option(ctl, "time-zone"),
 			     option(ctl, "header-from"), option(ctl, "return-path"), option(ctl, "list-unsubscribe"),
-			     option(ctl, "max-recipients"), option(ctl, "takeover")));
+			     option(ctl, "max-recipients"), option(ctl, "takeover"), option(ctl, "transport")));
 }
 
 int cmd_customer_suspend(struct ctl *ctl)

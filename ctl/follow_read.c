@@ -223,6 +223,7 @@ static void customer_record(struct follow_reader *reader, const struct pg_result
 		.limits = read_limits(reader, pg_field(rows, row, 8)),
 		.max_recipients = pg_int(rows, row, 9),
 		.takeover = takeover < 0 ? TAKEOVER_ALERT : (enum takeover_action)takeover,
+		.transport = pg_field(rows, row, 11),
 	};
 	directory_customer_encode(&customer, &reader->record);
 }
@@ -282,6 +283,14 @@ static void suppression_record(struct follow_reader *reader, const struct pg_res
 	directory_suppression_encode(&suppression, &reader->record);
 }
 
+static void senders_record(struct follow_reader *reader, const struct pg_result *rows, size_t row)
+{
+	struct text logins = pg_field(rows, row, 1), login;
+	while (logins.len && text_take(&logins, ' ', &login))
+		directory_name_add(&reader->list, login);
+	directory_senders_encode(&(struct directory_senders){{buffer_view(&reader->list)}}, &reader->record);
+}
+
 static void relay_record(struct follow_reader *reader, const struct pg_result *rows, size_t row)
 {
 	struct directory_relay relay = {.limits = read_limits(reader, pg_field(rows, row, 1))};
@@ -300,15 +309,15 @@ struct source {
 	"ORDER BY m.id) FROM waybill.limits AS m WHERE " condition ")"
 
 static const struct source sources[DIRECTORY_KIND_MAX] = {
-	[DIRECTORY_CUSTOMERS] = {"SELECT c.customer, c.status, c.status_reason, " EPOCH(
-					 "c.status_until") ", c.header_from, c.time_zone, c.return_path, "
-							   "c.list_unsubscribe, " LIMITS(
-								   "m.customer = c.customer AND "
-								   "m.scope IN ('customer', "
-								   "'destination')") ", c.max_recipients, c.takeover "
-										     "FROM waybill.customers AS c",
-				 " WHERE c.customer = ANY ($1::text[])", " ORDER BY c.customer COLLATE \"C\"",
-				 customer_record},
+	[DIRECTORY_CUSTOMERS] =
+		{"SELECT c.customer, c.status, c.status_reason, " EPOCH(
+			 "c.status_until") ", c.header_from, c.time_zone, c.return_path, "
+					   "c.list_unsubscribe, " LIMITS(
+						   "m.customer = c.customer AND "
+						   "m.scope IN ('customer', "
+						   "'destination')") ", c.max_recipients, c.takeover, c.transport "
+								     "FROM waybill.customers AS c",
+		 " WHERE c.customer = ANY ($1::text[])", " ORDER BY c.customer COLLATE \"C\"", customer_record},
 	[DIRECTORY_DOMAINS] =
 		{"SELECT d.domain, d.customer, d.header_profile, d.signatures, (SELECT string_agg(k.selector || ' ' || "
 		 "k.algorithm || ' ' || "
@@ -338,6 +347,8 @@ static const struct source sources[DIRECTORY_KIND_MAX] = {
 		 " WHERE (s.customer, s.recipient) IN (SELECT split_part(k, ' ', 1), substr(k, strpos(k, ' ') + 1) "
 		 "FROM unnest($1::text[]) AS k)",
 		 " ORDER BY s.customer COLLATE \"C\", s.recipient COLLATE \"C\"", suppression_record},
+	[DIRECTORY_SENDERS] = {"SELECT s.name, s.logins FROM waybill.senders AS s", " WHERE s.name = ANY ($1::text[])",
+			       "", senders_record},
 };
 
 static enum follow_answer write_row(struct follow_reader *reader, enum directory_kind kind,

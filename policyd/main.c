@@ -19,6 +19,7 @@
 
 #include "policyd/listen.h"
 #include "policyd/policy.h"
+#include "policyd/sendermap.h"
 #include "policyd/service.h"
 #include "policyd/stats.h"
 
@@ -29,7 +30,7 @@ static struct {
 	struct daemon_settings common;
 	struct counters_settings redis;
 	struct takeover_settings takeover;
-	char *listen, *socket_group, *metrics;
+	char *listen, *socketmap, *socket_group, *metrics;
 	int socket_mode;
 	int64_t max_connections, complete_ms, idle_ms;
 } conf;
@@ -43,10 +44,13 @@ static const struct conf_row rows[] = {
 	 NULL, false,
 	 "Where Postfix asks: unix:/PATH, inside Postfix's chroot, or inet:ADDRESS:PORT; systemd's socket comes "
 	 "first."},
+	{"policyd", "socketmap", CONF_STRING, offsetof(CONF, socketmap), "", 0, 0, NULL, false,
+	 "Where Postfix's socketmap: tables ask (waybill-policyd(8)), written as listen is; empty: nowhere. A socket "
+	 "of systemd that is called \"socketmap\" comes first."},
 	{"policyd", "socket_group", CONF_STRING, offsetof(CONF, socket_group), "postfix", 0, 0, NULL, false,
-	 "The group of the unix socket: Postfix's."},
+	 "The group of the unix sockets: Postfix's."},
 	{"policyd", "socket_mode", CONF_MODE, offsetof(CONF, socket_mode), "0660", 0, 0777, NULL, false,
-	 "The mode of the unix socket, in octal."},
+	 "The mode of the unix sockets, in octal."},
 	METRICS_ROW("policyd", CONF, metrics),
 	{"policyd", "max_connections", CONF_INT, offsetof(CONF, max_connections), "10000", 1, 1000000, NULL, false,
 	 "How many connections are served at a time; further ones wait."},
@@ -57,19 +61,44 @@ static const struct conf_row rows[] = {
 	TAKEOVER_ROWS(CONF, CONF_OWN),
 };
 
-static struct {
-	int fd;
+struct entrance {
+	int fd; /* -1: none */
 	bool inherited;
+};
+
+static struct {
+	struct entrance policy, socketmap;
 	struct event_base *base;
 	struct service *service;
+	struct sendermap *sendermap;
 	struct server *server;
 	struct metrics *metrics;
 	struct metrics_http *http;
-} state = {.fd = -1};
+} state = {.policy.fd = -1, .socketmap.fd = -1};
 
-static struct listen_options listen_options(void)
+static struct listen_options options_of(const char *address)
 {
-	return (struct listen_options){.address = conf.listen, .group = conf.socket_group, .mode = conf.socket_mode};
+	return (struct listen_options){.address = address, .group = conf.socket_group, .mode = conf.socket_mode};
+}
+
+static int enter(struct entrance *entrance, const char *key, const char *address, int inherited)
+{
+	char *why;
+	struct listen_options options = options_of(address);
+	entrance->inherited = inherited >= 0;
+	entrance->fd = entrance->inherited ? inherited : listen_open(&options, &why);
+	if (entrance->fd >= 0)
+		return 0;
+	log_error("[policyd] %s: %s", key, why);
+	free(why);
+	return EX_UNAVAILABLE;
+}
+
+static void leave(const struct entrance *entrance, const char *address)
+{
+	struct listen_options options = options_of(address);
+	if (entrance->fd >= 0 && !entrance->inherited)
+		listen_close(&options, entrance->fd);
 }
 
 static void allow_descriptors(void)
@@ -88,18 +117,12 @@ static void allow_descriptors(void)
 
 static int prepare(void)
 {
-	char *why;
-	struct listen_options options = listen_options();
+	int first = daemon_inherited_socket(NULL), second = daemon_inherited_socket("socketmap");
 	allow_descriptors();
-	state.fd = daemon_inherited_socket(NULL);
-	state.inherited = state.fd >= 0;
-	if (!state.inherited)
-		state.fd = listen_open(&options, &why);
-	if (state.fd >= 0)
-		return 0;
-	log_error("[policyd] listen: %s", why);
-	free(why);
-	return EX_UNAVAILABLE;
+	int status = enter(&state.policy, "listen", conf.listen, first == second ? -1 : first);
+	if (status == 0 && (conf.socketmap || second >= 0))
+		status = enter(&state.socketmap, "socketmap", conf.socketmap, second);
+	return status;
 }
 
 static void on_signal(evutil_socket_t fd, short what, void *context)
@@ -144,7 +167,20 @@ static void loop(void)
 	event_free(signals);
 }
 
-static void start_server(struct directory *directory, struct counters_async *counters, struct spool *spool)
+static struct server *start_server(void)
+{
+	const struct server_listener listeners[] = {{state.policy.fd, &policy_protocol, state.service},
+						    {state.socketmap.fd, &sendermap_protocol, state.sendermap}};
+	return server_new(state.base, &(struct server_options){
+					      .listeners = listeners,
+					      .listener_count = state.socketmap.fd >= 0 ? 2 : 1,
+					      .max_connections = (size_t)conf.max_connections,
+					      .complete_ms = conf.complete_ms,
+					      .idle_ms = conf.idle_ms,
+				      });
+}
+
+static void start_services(struct directory *directory, struct counters_async *counters, struct spool *spool)
 {
 	state.service = service_new(&(struct service_options){
 		.directory = directory,
@@ -157,14 +193,7 @@ static void start_server(struct directory *directory, struct counters_async *cou
 		.takeover = takeover_marks_of(&conf.takeover),
 		.first_id = first_id(),
 	});
-	const struct server_listener listener = {state.fd, &policy_protocol, state.service};
-	state.server = server_new(state.base, &(struct server_options){
-						      .listeners = &listener,
-						      .listener_count = 1,
-						      .max_connections = (size_t)conf.max_connections,
-						      .complete_ms = conf.complete_ms,
-						      .idle_ms = conf.idle_ms,
-					      });
+	state.sendermap = sendermap_new(&(struct sendermap_options){directory, now_s, state.metrics});
 }
 
 /* Questions still open end with the counters, before the server and the service that would take their answers. */
@@ -174,11 +203,13 @@ static void serve(void)
 	struct directory *directory = directory_new(conf.common.directory);
 	struct counters_async *counters = counters_async_new(state.base, &redis);
 	struct spool *spool = conf.common.spool ? spool_open(conf.common.spool, "policyd") : NULL;
-	start_server(directory, counters, spool);
+	start_services(directory, counters, spool);
+	state.server = start_server();
 	loop();
 	counters_async_free(&counters);
 	server_free(&state.server);
 	service_free(&state.service);
+	sendermap_free(&state.sendermap);
 	spool_close(&spool);
 	directory_free(&directory);
 }
@@ -199,7 +230,6 @@ static int start_metrics(void)
 
 static int run(void)
 {
-	struct listen_options options = listen_options();
 	state.base = event_base_new();
 	int status = state.base ? start_metrics() : EX_OSERR;
 	if (status == 0)
@@ -208,8 +238,8 @@ static int run(void)
 	metrics_free(&state.metrics);
 	if (state.base)
 		event_base_free(state.base);
-	if (!state.inherited)
-		listen_close(&options, state.fd);
+	leave(&state.policy, conf.listen);
+	leave(&state.socketmap, conf.socketmap);
 	return status;
 }
 

@@ -1,6 +1,6 @@
 #include "policyd/stats.h"
 
-enum { DECISIONS, CHARGES, CHARGE_SECONDS, TAKEOVER, TROUBLE, METRIC_MAX };
+enum { DECISIONS, CHARGES, CHARGE_SECONDS, TAKEOVER, TROUBLE, LOOKUPS, METRIC_MAX };
 
 static const char *const answers[COUNTERS_ANSWER_MAX + 1] = {"charged", "repeated", "refused", "unavailable", NULL};
 
@@ -19,6 +19,8 @@ static const struct metric rows[METRIC_MAX] = {
 		      "outcome", takeover_outcome_names, NULL},
 	[TROUBLE] = {"policyd_trouble_total", "Requests without an answer, because the directory could not be read.",
 		     METRIC_COUNTER, NULL, NULL, NULL},
+	[LOOKUPS] = {"policyd_lookups_total", "Questions to the socketmap service, by what was found.", METRIC_COUNTER,
+		     "answer", socketmap_status_words, NULL},
 };
 
 struct metrics *stats_new(void)
@@ -45,4 +47,9 @@ void stats_note_takeover(struct metrics *metrics, enum takeover_outcome outcome)
 void stats_note_trouble(struct metrics *metrics)
 {
 	metrics_add(metrics, TROUBLE, 0, 1);
+}
+
+void stats_note_lookup(struct metrics *metrics, enum socketmap_status status)
+{
+	metrics_add(metrics, LOOKUPS, status, 1);
 }

@@ -7,6 +7,7 @@
 #include "common/metrics.h"
 
 #include "policyd/reply.h"
+#include "policyd/socketmap.h"
 
 /* metrics_free() them. */
 struct metrics *stats_new(void);
@@ -18,5 +19,7 @@ void stats_note_charge(struct metrics *metrics, enum counters_answer answer, int
 void stats_note_takeover(struct metrics *metrics, enum takeover_outcome outcome);
 /* No reply could be given: own trouble. */
 void stats_note_trouble(struct metrics *metrics);
+/* An answer of the socketmap service. */
+void stats_note_lookup(struct metrics *metrics, enum socketmap_status status);
 
 #endif

@@ -118,6 +118,7 @@ class Handler:
                     "mail_from": envelope.mail_from,
                     "rcpt_to": envelope.rcpt_tos,
                     "helo": session.host_name,
+                    "peer": session.peer[0],
                     "time": time.time(),
                 }
             ).encode(),

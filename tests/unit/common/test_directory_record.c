@@ -69,6 +69,7 @@ static void sample_customer(struct buffer *out)
 		.offsets = {buffer_view(&offsets)},
 		.max_recipients = 500,
 		.takeover = TAKEOVER_SUSPEND,
+		.transport = T("smtp-acme:"),
 	};
 	directory_customer_encode(&customer, out);
 	buffer_free(&offsets);
@@ -116,6 +117,15 @@ static void sample_state(struct buffer *out)
 	directory_state_encode(&in, out);
 }
 
+static void sample_senders(struct buffer *out)
+{
+	struct buffer logins = {0};
+	directory_name_add(&logins, T("app@acme"));
+	directory_name_add(&logins, T("news@acme"));
+	directory_senders_encode(&(struct directory_senders){{buffer_view(&logins)}}, out);
+	buffer_free(&logins);
+}
+
 static void (*const samples[DIRECTORY_KIND_MAX])(struct buffer *) = {
 	[DIRECTORY_CUSTOMERS] = sample_customer,
 	[DIRECTORY_DOMAINS] = sample_domain,
@@ -123,6 +133,7 @@ static void (*const samples[DIRECTORY_KIND_MAX])(struct buffer *) = {
 	[DIRECTORY_RELAY] = sample_relay,
 	[DIRECTORY_SUPPRESSIONS] = sample_suppression,
 	[DIRECTORY_STATE] = sample_state,
+	[DIRECTORY_SENDERS] = sample_senders,
 };
 
 static void login_comes_back(void **state)
@@ -181,6 +192,7 @@ static void the_others_come_back(void **state)
 	assert_int_equal(customer.header_from, DIRECTORY_FROM_ENFORCE);
 	assert_int_equal(customer.max_recipients, 500);
 	assert_int_equal(customer.takeover, TAKEOVER_SUSPEND);
+	assert_text(customer.transport, "smtp-acme:");
 	assert_int_equal(directory_offset_at(customer.offsets, 0), 3600);
 	assert_int_equal(directory_offset_at(customer.offsets, 1999), 3600);
 	assert_int_equal(directory_offset_at(customer.offsets, 2000), 7200);
@@ -210,6 +222,17 @@ static void the_others_come_back(void **state)
 	assert_null(directory_state_decode(buffer_view(&bytes), &position));
 	assert_true(position.seq == INT64_MAX && position.built_at == INT64_MIN);
 	assert_text(position.snapshot, "7,9");
+
+	struct directory_senders senders;
+	struct text login;
+	bytes.len = 0;
+	sample_senders(&bytes);
+	assert_null(directory_senders_decode(buffer_view(&bytes), &senders));
+	assert_true(directory_name_next(&senders.logins, &login));
+	assert_text(login, "app@acme");
+	assert_true(directory_name_next(&senders.logins, &login));
+	assert_text(login, "news@acme");
+	assert_false(directory_name_next(&senders.logins, &login));
 	buffer_free(&bytes);
 }
 
