@@ -1,39 +1,38 @@
 #!/usr/bin/python3
-"""policyd at speed: decisions with and without Redis, beside its rivals and the floors, in one run; customers 1 to a
-million; ten thousand idle connections; Redis hung under load.
+"""policyd at speed: decisions with a limit in Redis beside its rivals, rights alone beside a server that only answers DUNNO,
+customers one to a million, ten thousand idle connections, Redis hung under load.
 
-	tests/bench/policyd.py [--build build/release] [--clients ../shared/bench] [--requests 60000] [--rounds 3]
+The load client (policy_load), the floor (policy_floor) and the directory come from this folder. Rivals are postfwd and
+policyd-rate-limit, which count at RCPT, and redis-benchmark with the very script; one that is not installed is left out.
+What is compared runs in turn, so that the machine's mood hits everyone."""
 
-The load client and the floor come from CLIENTS (policy-load, policy-floor). postfwd and policyd-rate-limit take part
-when they are installed. Prints figures beside the goals; nothing here is a test."""
-
-import argparse
-import contextlib
 import hashlib
 import os
 import pathlib
 import re
-import resource
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
-import tempfile
+import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import bench
+
+REQUESTS = bench.amount(100_000, 5000)
+MANY = bench.amount(1_000_000, 10_000)
+IDLE = bench.amount(10_000, 500)
 LIMIT = "1G/s"  # counted at every request, never reached
-IDLE = 10000
+TOOLS = bench.BUILD / "tests"
 POSTFWD = """\
 id=R; sasl_username=~/./; action=rate(sasl_username/100000000/60/450 too many)
 id=D; action=DUNNO
 """
 RATE_LIMIT = """\
-pidfile: {folder}/prl.pid
+pidfile: {folder}/rate-limit.pid
 SOCKET: ["127.0.0.1", {port}]
 backend: 0
-sqlite_config: {{database: {folder}/prl.db}}
+sqlite_config: {{database: {folder}/rate-limit.db}}
 user: nobody
 group: nogroup
 limits: [[100000000, 60]]
@@ -61,248 +60,237 @@ smtp_credentials: null
 """
 
 
+class Target:
+    """A policy service to measure: its process, its address, what the load client is told."""
+
+    def __init__(self, process, address, **load):
+        self.process, self.address, self.load = process, address, load
+
+    def run(self, **more):
+        options = {"requests": REQUESTS, "warmup": min(2000, REQUESTS // 5), **self.load, **more}
+        words = [f"{name}={value}" for name, value in options.items()]
+        before = cpu_ns(self.process)
+        done = subprocess.run([TOOLS / "policy_load", self.address, *words], stdout=subprocess.PIPE, text=True, check=True)
+        result = {name: float(value) for name, value in (word.split("=") for word in done.stdout.split())}
+        result["cpu_us"] = (cpu_ns(self.process) - before) / 1000 / (options["requests"] + options["warmup"])
+        result["rss_mib"] = self.process.rss_kib() / 1024
+        return result
+
+
+def cpu_ns(process):
+    """To the nanosecond: what /proc says in ticks is too coarse for a run of a second."""
+    return sum(int(path.read_text().split()[0]) for pid in process.pids() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"))
+
+
+def interleaved(targets):
+    """name -> median figures, of (target, options) measured in turn, after a run of each that does not count."""
+    runs = {name: [] for name in targets}
+    for target, options in targets.values():
+        target.run(**{**options, "requests": max(options.get("requests", REQUESTS) // 10, 100)})
+    for _ in range(bench.ROUNDS):
+        for name, (target, options) in targets.items():
+            runs[name].append(target.run(**options))
+    return {name: {key: bench.median(run[key] for run in results) for key in results[0]} for name, results in runs.items()}
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
 
-class Bench:
-    def __init__(self, options, folder):
-        self.options, self.folder = options, folder
-        self.redis, self.children = folder / "redis.sock", []
-        self.client, self.floor = (self._make(name) for name in ("policy-load", "policy-floor"))
-
-    def _make(self, name):
-        subprocess.run(["make", "-s", "-C", self.options.clients, f"B={self.folder}", self.folder / name], check=True)
-        return self.folder / name
-
-    def start(self, words, ready, log="log"):
-        out = open(self.folder / log, "ab")
-        child = subprocess.Popen([str(w) for w in words], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        self.children.append(child)
-        for _ in range(500):
-            if ready():
-                return child
-            time.sleep(0.02)
-        raise SystemExit(f"{words[0]} does not answer")
-
-    def stop(self, child, number=signal.SIGTERM):
-        child.send_signal(number)
-        child.wait()
-        self.children.remove(child)
-
-    def stop_all(self):
-        for child in list(self.children):
-            self.stop(child, signal.SIGKILL)
-
-    def start_redis(self):
-        return self.start(
-            [
-                "redis-server",
-                "--port",
-                0,
-                "--unixsocket",
-                self.redis,
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--dir",
-                self.folder,
-            ],
-            lambda: self._connects(self.redis),
-        )
-
-    def _connects(self, where):
-        family = socket.AF_INET if isinstance(where, int) else socket.AF_UNIX
-        with contextlib.suppress(OSError), socket.socket(family) as s:
-            s.connect(("127.0.0.1", where) if isinstance(where, int) else str(where))
-            return True
-        return False
-
-    def directory(self, logins, limit=LIMIT):
-        path = self.folder / f"directory-{logins}-{bool(limit)}.mdb"
-        if not path.exists():
-            words = [self.options.build / "tests" / "policy_directory", path, str(logins)]
-            subprocess.run(words + ([limit] if limit else []), check=True)
-        return path
-
-    def policyd(self, directory, inet=False):
-        """A running policyd and its address for the load client: a unix socket, as in production, unless INET."""
-        port = free_port()
-        unix = self.folder / f"{port}.sock"
-        conf = self.folder / f"{port}.conf"
-        listen = f"inet:127.0.0.1:{port}" if inet else f"unix:{unix}"
-        conf.write_text(
-            f"[common]\ndirectory = {directory}\nnode = mx1\nspool =\n[redis]\nsocket = {self.redis}\n"
-            f"local = {self.folder}/counters.mdb\n[policyd]\nlisten = {listen}\n"
-            f"socket_group =\nmax_connections = 12000\n"
-        )
-        words = [self.options.build / "bin" / "waybill-policyd", "-c", conf]
-        child = self.start(words, lambda: self._connects(port if inet else unix))
-        return child, f"inet:{port}@127.0.0.1" if inet else f"unix:{unix}"
-
-    def load(self, address, pid, state="DATA", connections=20, users=1000, requests=None):
-        """One run of the load client; its figures."""
-        words = [self.client, "-s", address, "-p", pid, "-t", state, "-c", connections, "-U", users]
-        words += ["-n", requests or self.options.requests]
-        line = subprocess.run([str(w) for w in words], check=True, capture_output=True, text=True).stdout
-        figures = {name: float(value) for name, value in re.findall(r"(\w+)=([\d.]+)", line)}
-        if figures["other"]:
-            raise SystemExit(f"refused: {line}")
-        return figures
-
-    def median(self, *words, **named):
-        runs = [self.load(*words, **named) for _ in range(self.options.rounds)]
-        return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-
-    def side_by_side(self, first, second):
-        """The medians of two, each (address, pid, options of load), measured in turn."""
-        pairs = [
-            [self.load(address, pid, **named) for address, pid, named in (first, second)]
-            for _ in range(self.options.rounds)
-        ]
-        return [{name: statistics.median(pair[i][name] for pair in pairs) for name in pairs[0][i]} for i in (0, 1)]
-
-    def redis_benchmark(self):
-        """Calls a second of the very script, one limit and the takeover guard, 50 clients, no pipeline."""
-        sha = hashlib.sha1((ROOT / "common" / "counters_charge.lua").read_bytes()).hexdigest()
-        key = "wb:{c1}:l:bench:user__rand_int__@c1.test"
-        words = ["redis-benchmark", "-s", self.redis, "-c", 50, "-n", 200000, "-r", 1000, "--csv"]
-        guard = [f"wb:{{c1}}:t:user__rand_int__@c1.test:{kind}" for kind in "sbxnh"]
-        words += ["evalsha", sha, 1 + len(guard), key, *guard]
-        words += ["", 3600, 1, "s", 1, 0, 0, 1000000, 1000000000, 1000000, "192.0.2.0/24", 0, 0, 1, 0]
-        rates = []
-        for _ in range(self.options.rounds):
-            out = subprocess.run([str(w) for w in words], check=True, capture_output=True, text=True).stdout
-            rates.append(float(out.splitlines()[-1].split('","')[1]))
-        return statistics.median(rates)
-
-
-def show(name, value, goal=None, unit=""):
-    print(f"  {name:<58} {value:>12,.2f}{unit}" + (f"   goal {goal}" if goal else ""), flush=True)
-
-
-def rivals(bench):
-    """Decisions a second of what else there is, each alone; they count at RCPT."""
-    found = {}
-    if shutil.which("postfwd1"):
-        rules, port = bench.folder / "postfwd.cf", free_port()
-        rules.write_text(POSTFWD)
-        pid_file = bench.folder / "postfwd.pid"
-        words = ["postfwd1", "-d", "-f", rules, "-i", "127.0.0.1", "-p", port, "-u", "nobody", "-g", "nogroup"]
-        bench.folder.chmod(0o777)
-        bench.start([*words, "--pidfile", pid_file], lambda: bench._connects(port)).wait()
-        pid = int(pid_file.read_text())  # it has left us for the background
+def wait_for_port(process, port, seconds=30):
+    end = time.monotonic() + seconds
+    while True:
         try:
-            found["postfwd1"] = bench.median(f"inet:{port}@127.0.0.1", pid, state="RCPT", requests=10000)
-        finally:
-            os.kill(pid, signal.SIGTERM)
-    if shutil.which("policyd-rate-limit"):
-        conf, port = bench.folder / "prl.yaml", free_port()
-        conf.write_text(RATE_LIMIT.format(folder=bench.folder, port=port))
-        child = bench.start(["policyd-rate-limit", "-f", conf], lambda: bench._connects(port))
-        found["policyd-rate-limit"] = bench.median(f"inet:{port}@127.0.0.1", child.pid, state="RCPT", requests=4000)
-        bench.stop(child)
-    return found
+            with socket.create_connection(("127.0.0.1", port), 1):
+                return process
+        except OSError:
+            if process.popen.poll() or time.monotonic() > end:
+                raise RuntimeError(f"{process.popen.args[0]} does not serve:\n{process.log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.02)
 
 
-def decisions(bench):
-    print("decisions with a limit in Redis, 1,000 logins")
-    child, address = bench.policyd(bench.directory(1000))
-    at = {connections: bench.median(address, child.pid, connections=connections) for connections in (20, 100)}
-    best = bench.redis_benchmark()
-    for connections, p99 in ((20, 600), (100, 2500)):
-        show(f"decisions/s, {connections} connections", at[connections]["per_s"])
-        show("  of redis-benchmark with the same script", at[connections]["per_s"] / best, ">= 0.55")
-        show("  CPU µs a decision", at[connections]["cpu_us"], "<= 10")
-        show("  p99 µs", at[connections]["p99_us"], f"<= {p99}")
-    bench.stop(child)
-    for name, figures in rivals(bench).items():
-        goal = ">= 13" if "fwd" in name else ">= 45"
-        show(f"times {name} ({figures['per_s']:,.0f}/s)", at[20]["per_s"] / figures["per_s"], goal)
+def directory(folder, logins):
+    path = folder.path / f"directory-{logins}.mdb"
+    if not path.exists():
+        subprocess.run([TOOLS / "policy_directory", path, str(logins), LIMIT], check=True)
+    return path
 
 
-def recipients(bench):
-    print("recipients: rights alone, no Redis")
-    child, address = bench.policyd(bench.directory(1000), inet=True)
+def start_policyd(folder, logins=1000, inet=False, **load):
+    """policyd on a unix socket, as in production, unless INET."""
     port = free_port()
-    floor = bench.start([bench.floor, "null", port], lambda: bench._connects(port))
-    rcpt = {"state": "RCPT"}
-    ours, least = bench.side_by_side((address, child.pid, rcpt), (f"inet:{port}@127.0.0.1", floor.pid, rcpt))
-    show("decisions/s, 20 connections", ours["per_s"])
-    show("  of a server that only answers DUNNO", ours["per_s"] / least["per_s"], ">= 0.80")
-    bench.stop(child)
-    bench.stop(floor)
+    path = folder.path / f"policyd-{port}.sock"
+    address = f"inet:127.0.0.1:{port}" if inet else f"unix:{path}"
+    conf = folder.path / f"policyd-{port}.conf"
+    conf.write_text(f"[common]\ndirectory = {directory(folder, logins)}\nnode = bench\nspool =\n[redis]\n"
+                    f"socket = {folder.path}/redis.sock\nlocal = {folder.path}/counters-{port}.mdb\n[policyd]\n"
+                    f"listen = {address}\nsocket_group =\nmax_connections = {IDLE + 2000}\n")
+    process = folder.start([bench.BUILD / "bin" / "waybill-policyd", "-c", conf])
+    process = wait_for_port(process, port) if inet else process.wait_for(path)
+    return Target(process, address, logins=logins, **load)
 
 
-def customers(bench):
-    print("logins 1 to 1,000,000")
-    few, few_at = bench.policyd(bench.directory(1))
-    many, many_at = bench.policyd(bench.directory(1000000))
-    one, million = bench.side_by_side((few_at, few.pid, {"users": 1}), (many_at, many.pid, {"users": 1000000}))
-    bench.stop(few)
-    bench.stop(many)
-    show("decisions/s with 1,000,000", million["per_s"])
-    show("  of those with 1", million["per_s"] / one["per_s"], ">= 0.90")
+def start_floor(folder, inet):
+    port = free_port()
+    path = folder.path / f"floor-{port}.sock"
+    address = f"inet:127.0.0.1:{port}" if inet else f"unix:{path}"
+    process = folder.start([TOOLS / "policy_floor", address])
+    return Target(wait_for_port(process, port) if inet else process.wait_for(path), address, state="RCPT")
 
 
-def idle(bench):
-    print(f"{IDLE:,} idle connections")
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (IDLE + 5000, max(IDLE + 5000, most)))
-    child, address = bench.policyd(bench.directory(1000))
-    alone = bench.median(address, child.pid)
-    quiet = []
-    for _ in range(IDLE):
-        s = socket.socket(socket.AF_UNIX)
-        s.connect(address.removeprefix("unix:"))
-        quiet.append(s)
-    beside = bench.median(address, child.pid)
-    show("decisions/s beside them, of those without", beside["per_s"] / alone["per_s"])
-    show("p99 µs beside them", beside["p99_us"])
-    show("memory MiB", beside["rss_kb"] / 1024, "< 300")
-    for s in quiet:
-        s.close()
-    bench.stop(child)
+def start_redis(folder):
+    path = folder.path / "redis.sock"
+    return folder.start(["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", folder.path]).wait_for(path)
 
 
-def hung(bench, redis):
-    print("Redis hung under load: the local store answers")
-    child, address = bench.policyd(bench.directory(1000))
-    bench.load(address, child.pid, requests=2000)
-    os.kill(redis.pid, signal.SIGSTOP)
-    figures = bench.load(address, child.pid)
-    os.kill(redis.pid, signal.SIGCONT)
-    show("decisions/s", figures["per_s"])
-    show("longest wait ms", figures["max_us"] / 1000, "<= 20 and a loop round")
-    bench.stop(child)
+class Background(bench.Process):
+    """A server that leaves for the background and writes PID_FILE."""
+
+    def __init__(self, words, log, pid_file):
+        super().__init__(words, log)
+        self.popen.wait()
+        self.pid = int(pid_file.read_text())
+
+    def pids(self):
+        return [self.pid]
+
+    def stop(self):
+        """postfwd1 does not hear TERM."""
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def start_postfwd(folder):
+    port = free_port()
+    rules, pid_file = folder.path / "postfwd.cf", folder.path / "postfwd.pid"
+    rules.write_text(POSTFWD)
+    process = Background(["postfwd1", "-d", "-f", rules, "-i", "127.0.0.1", "-p", port, "-u", "nobody", "-g", "nogroup", "--pidfile",
+                          pid_file], folder.path / "postfwd.log", pid_file)
+    return Target(wait_for_port(process, port), f"inet:127.0.0.1:{port}", state="RCPT", requests=REQUESTS // 10)
+
+
+def start_rate_limit(folder):
+    port = free_port()
+    conf = folder.path / "rate-limit.yaml"
+    conf.write_text(RATE_LIMIT.format(folder=folder.path, port=port))
+    process = folder.start(["policyd-rate-limit", "-f", conf])
+    return Target(wait_for_port(process, port), f"inet:127.0.0.1:{port}", state="RCPT", requests=REQUESTS // 25)
+
+
+def redis_benchmark(folder, connections):
+    """Calls a second of the very script, a login's one limit, the message's receipt and the takeover guard, no pipeline."""
+    sha = hashlib.sha1((bench.ROOT / "common" / "counters_charge.lua").read_bytes()).hexdigest()
+    at, script = ["-s", folder.path / "redis.sock"], ["evalsha", sha, *script_words()]
+    answer = output("redis-cli", *at, *script)
+    if answer.split()[0] not in "01":
+        raise RuntimeError(f"the script does not take what redis-benchmark sends: {answer}")
+    out = output("redis-benchmark", *at, "-c", connections, "-n", REQUESTS, "-r", 1000, "--csv", *script)
+    return float(out.splitlines()[-1].split('","')[1])
+
+
+def output(*words):
+    return subprocess.run([str(word) for word in words], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def script_words():
+    """Keys and arguments as policyd sends them for one limit of a speed and the takeover guard: common/counters_charge.lua has
+    their meaning."""
+    login = "user__rand_int__@c1.test"
+    guard = [f"wb:{{c1}}:t:{login}:{kind}" for kind in "sbxnh"]
+    return [2 + len(guard), f"wb:{{c1}}:l:bench:{login}", "wb:{c1}:r:bench:4j__rand_int__", *guard, "1a2b.__rand_int__.0", 3600, 1,
+            "s", 1, 0, 0, 1000000, 1000000000, 1000000, "192.0.2.0/24", 0, 0, 1, 0]
+
+
+def decisions(folder):
+    ours, rivals = start_policyd(folder, state="DATA"), {}
+    for name, start, program in (("postfwd", start_postfwd, "postfwd1"),
+                                 ("policyd-rate-limit", start_rate_limit, "policyd-rate-limit")):
+        if shutil.which(program):
+            rivals[name] = start(folder)
+        else:
+            bench.note(name, "-", f"is not installed: apt-get install {name}")
+    try:
+        got = interleaved({**{c: (ours, {"connections": c}) for c in (20, 100)},
+                           **{(name, c): (rival, {"connections": c}) for name, rival in rivals.items() for c in (20, 100)}})
+    finally:
+        for rival in rivals.values():
+            rival.process.stop()
+    for connections in (20, 100):
+        mine = got[connections]
+        for name, goal in (("postfwd", 13), ("policyd-rate-limit", 45)):
+            if (name, connections) in got:
+                rival = got[name, connections]["per_s"]
+                bench.row(f"DATA with a limit, {connections} connections, decisions/s", f"{mine['per_s']:.0f}", f"{name} {rival:.0f}",
+                          mine["per_s"] / rival, (">=", goal))
+    against_redis(folder, ours)
+    bench.row("CPU a decision, us", f"{got[20]['cpu_us']:.1f}", "", got[20]["cpu_us"], ("<=", 10))
+    bench.row("p99 at 20 connections, ms", f"{got[20]['p99_us'] / 1000:.2f}", "", got[20]["p99_us"] / 1000, ("<=", 0.6))
+    bench.row("p99 at 100 connections, ms", f"{got[100]['p99_us'] / 1000:.2f}", "", got[100]["p99_us"] / 1000, ("<=", 2.5))
+    ours.process.stop()
+
+
+def against_redis(folder, ours):
+    """In turn with redis-benchmark, which has as many connections."""
+    for connections in (20, 100):
+        pairs = [(ours.run(connections=connections)["per_s"], redis_benchmark(folder, connections)) for _ in range(bench.ROUNDS)]
+        mine, best = (bench.median(pair[i] for pair in pairs) for i in (0, 1))
+        bench.row(f"the same, {connections} connections", f"{mine:.0f}", f"redis-benchmark {best:.0f}", mine / best, (">=", 0.55))
+
+
+def recipients(folder):
+    for inet, what in ((True, "TCP"), (False, "unix socket")):
+        ours, floor = start_policyd(folder, inet=inet, state="RCPT"), start_floor(folder, inet)
+        got = interleaved({"ours": (ours, {}), "floor": (floor, {})})
+        mine, least = got["ours"], got["floor"]
+        bench.row(f"RCPT, no Redis, {what}, decisions/s", f"{mine['per_s']:.0f}", f"DUNNO alone {least['per_s']:.0f}",
+                  mine["per_s"] / least["per_s"], (">=", 0.8))
+        bench.note("  CPU a decision, us", f"{mine['cpu_us']:.1f}", f"DUNNO alone {least['cpu_us']:.1f}")
+        ours.process.stop()
+        floor.process.stop()
+
+
+def customers(folder):
+    few, many = start_policyd(folder, logins=1, state="DATA"), start_policyd(folder, logins=MANY, state="DATA")
+    got = interleaved({"few": (few, {}), "many": (many, {})})
+    bench.row(f"{MANY} logins, decisions/s", f"{got['many']['per_s']:.0f}", f"one login {got['few']['per_s']:.0f}",
+              got["many"]["per_s"] / got["few"]["per_s"], (">=", 0.9))
+    few.process.stop()
+    many.process.stop()
+
+
+def idle(folder):
+    ours = start_policyd(folder, state="DATA")
+    got = interleaved({"alone": (ours, {}), "beside": (ours, {"idle": IDLE})})
+    bench.row(f"memory with {IDLE} idle connections, MiB", f"{got['beside']['rss_mib']:.1f}", "", got["beside"]["rss_mib"], ("<=", 300))
+    bench.note("  decisions/s beside them", f"{got['beside']['per_s']:.0f}", f"alone {got['alone']['per_s']:.0f}")
+    ours.process.stop()
+
+
+def hung(folder, redis):
+    """Nobody waits longer than the time-out of 20 ms and a round of the loop."""
+    ours = start_policyd(folder, state="DATA")
+    ours.run(requests=REQUESTS // 10)
+    os.kill(redis.popen.pid, signal.SIGSTOP)
+    try:
+        got = ours.run(warmup=0)
+    finally:
+        os.kill(redis.popen.pid, signal.SIGCONT)
+    bench.row("Redis hung: longest wait, ms", f"{got['max_us'] / 1000:.1f}", "", got["max_us"] / 1000, ("<=", 30))
+    bench.note("  decisions/s by the local store", f"{got['per_s']:.0f}", "")
+    ours.process.stop()
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
-    options.add_argument("--clients", type=pathlib.Path, default=ROOT.parent / "shared" / "bench")
-    options.add_argument("--requests", type=int, default=60000)
-    options.add_argument("--rounds", type=int, default=3)
-    options = options.parse_args()
-    options.build = options.build.absolute()
-    if not (options.clients / "Makefile").exists():
-        raise SystemExit(f"{options.clients}: there is no load client; name its folder with --clients")
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="waybill-bench-"))
-    bench = Bench(options, folder)
-    try:
-        redis = bench.start_redis()
-        decisions(bench)
-        recipients(bench)
-        customers(bench)
-        idle(bench)
-        hung(bench, redis)
-    finally:
-        bench.stop_all()
-        shutil.rmtree(folder, ignore_errors=True)
+    with bench.Folder() as folder:
+        redis = start_redis(folder)
+        decisions(folder)
+        recipients(folder)
+        customers(folder)
+        idle(folder)
+        hung(folder, redis)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
