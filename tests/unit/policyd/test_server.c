@@ -329,6 +329,15 @@ static void slow_and_silent_clients_are_closed(void **state)
 	expect(slow, NULL);
 	assert_int_equal(server_connections(f->server), 1);
 	close(slow);
+	server_free(&f->server);
+	f->server = server_of(f->fd, 20, 3600000, 1);
+	close(silent);
+	silent = dial();
+	slow = dial();
+	assert_int_equal(write(slow, "request=", 8), 8);
+	expect(silent, NULL);
+	assert_int_equal(server_connections(f->server), 1);
+	close(slow);
 	close(silent);
 }
 
