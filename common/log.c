@@ -24,6 +24,7 @@ static struct {
 	char host[64], ident[64];
 	enum log_target target;
 	_Atomic enum log_level level;
+	int pid;      /* getpid(2) is a system call, and a line stands for each decision */
 	bool journal; /* standard error is the journal's: it stamps the lines itself */
 } log_state = {.name = "waybill", .level = LOG_LEVEL_INFO};
 
@@ -44,6 +45,7 @@ void log_open(const char *name, enum log_target target, enum log_level level)
 	log_state.name = name;
 	log_state.target = target;
 	log_state.level = level;
+	log_state.pid = (int)getpid();
 	log_state.journal = is_journal();
 	gethostname(log_state.host, sizeof log_state.host - 1);
 	snprintf(log_state.ident, sizeof log_state.ident, "waybill/%s", name);
@@ -80,7 +82,7 @@ static void write_stderr(enum log_level level, const char *message)
 		snprintf(stamp, sizeof stamp, "%s %02d %02d:%02d:%02d", months[local.tm_mon], local.tm_mday,
 			 local.tm_hour, local.tm_min, local.tm_sec);
 		len = snprintf(line, sizeof line, "%s %s waybill/%s[%d]: %s%s\n", stamp, log_state.host, log_state.name,
-			       (int)getpid(), prefixes[level], message);
+			       log_state.pid, prefixes[level], message);
 	}
 	if (write(STDERR_FILENO, line, (size_t)len) < 0)
 		return; /* nobody is left to tell */

@@ -41,10 +41,12 @@ def entries(node):
 
 
 def expected_entries(stack):
-    """What must stand in a snapshot: an entry for each thing, the relay's, and the state."""
+    """What must stand in a snapshot: an entry for each thing, the senders' of domains and customers, the relay's, and the
+    state."""
     return stack.postgres.execute(
         "SELECT (SELECT count(*) FROM waybill.customers) + (SELECT count(*) FROM waybill.logins) + "
-        "(SELECT count(*) FROM waybill.domains) + (SELECT count(*) FROM waybill.suppressions) + 2 AS n"
+        "(SELECT count(*) FROM waybill.domains) + (SELECT count(*) FROM waybill.suppressions) + "
+        "(SELECT count(*) FROM waybill.senders) + 2 AS n"
     )[0]["n"]
 
 
