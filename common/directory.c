@@ -286,6 +286,12 @@ enum directory_answer directory_find_senders(struct directory_view *view, struct
 	FIND(DIRECTORY_SENDERS, name, directory_senders_decode);
 }
 
+enum directory_answer directory_find_return_path(struct directory_view *view, struct text name,
+						 struct directory_return_path *out)
+{
+	FIND(DIRECTORY_RETURN_PATHS, name, directory_return_path_decode);
+}
+
 enum directory_answer directory_find_relay(struct directory_view *view, struct directory_relay *out)
 {
 	FIND(DIRECTORY_RELAY, TEXT(""), directory_relay_decode);

@@ -57,6 +57,9 @@ enum directory_answer directory_find_suppression(struct directory_view *view, st
 /* NAME: a domain as A-labels, in lower case, or a customer. */
 enum directory_answer directory_find_senders(struct directory_view *view, struct text name,
 					     struct directory_senders *out);
+/* NAME: the customer's short form (common/return_path.h) in hex; only those with a transport are there. */
+enum directory_answer directory_find_return_path(struct directory_view *view, struct text name,
+						 struct directory_return_path *out);
 /* The limits of the whole relay, and what all customers share. */
 enum directory_answer directory_find_relay(struct directory_view *view, struct directory_relay *out);
 /* How far the snapshot has come. */

@@ -3,10 +3,10 @@
 #include "common/directory_record.h"
 
 /* The first byte of an entry's key, by kind. Their order is the file's. */
-static const char kind_letters[DIRECTORY_KIND_MAX] = {'c', 'd', 'l', 'r', 's', '!', 'f'};
+static const char kind_letters[DIRECTORY_KIND_MAX] = {'c', 'd', 'l', 'r', 's', '!', 'f', 'p'};
 
-const char *const directory_kind_names[DIRECTORY_KIND_MAX] = {"customer",    "domain", "login",  "relay",
-							      "suppression", "state",  "senders"};
+const char *const directory_kind_names[DIRECTORY_KIND_MAX] = {"customer",    "domain", "login",   "relay",
+							      "suppression", "state",  "senders", "return_path"};
 
 size_t directory_entry_key(enum directory_kind kind, struct text name, char out[DIRECTORY_ENTRY_KEY_MAX])
 {
@@ -109,6 +109,12 @@ static const char *senders_check(struct text record)
 	return NULL;
 }
 
+static const char *return_path_check(struct text record)
+{
+	struct directory_return_path return_path;
+	return directory_return_path_decode(record, &return_path);
+}
+
 const char *directory_record_check(enum directory_kind kind, struct text record)
 {
 	static const char *(*const checks[DIRECTORY_KIND_MAX])(struct text) = {
@@ -119,6 +125,7 @@ const char *directory_record_check(enum directory_kind kind, struct text record)
 		[DIRECTORY_SUPPRESSIONS] = suppression_check,
 		[DIRECTORY_STATE] = state_check,
 		[DIRECTORY_SENDERS] = senders_check,
+		[DIRECTORY_RETURN_PATHS] = return_path_check,
 	};
 	return checks[kind](record);
 }

@@ -415,3 +415,16 @@ const char *directory_senders_decode(struct text bytes, struct directory_senders
 	out->logins = take_list(&in);
 	return record_end(&in);
 }
+
+void directory_return_path_encode(const struct directory_return_path *in, struct buffer *out)
+{
+	put_byte(out, DIRECTORY_FORMAT);
+	put_text(out, in->customer);
+}
+
+const char *directory_return_path_decode(struct text bytes, struct directory_return_path *out)
+{
+	struct reader in = record_begin(bytes);
+	out->customer = take_text(&in);
+	return record_end(&in);
+}

@@ -87,6 +87,11 @@ struct directory_senders {
 	struct directory_list logins; /* directory_name_next() */
 };
 
+/* A customer with a transport of its own, as return paths name it: common/return_path.h. */
+struct directory_return_path {
+	struct text customer;
+};
+
 /* From the instant FROM on (seconds since 1970) local time is UTC + OFFSET seconds. */
 struct directory_offset {
 	int64_t from;
@@ -104,7 +109,7 @@ struct directory_state {
 
 /* What stands in the file: entries of these kinds, found by kind and name. A customer's, login's or domain's name is
  * compared in lower case; a suppression's is "CUSTOMER RECIPIENT"; senders are found by a domain, in lower case, or by a
- * customer, whose name has no dot; the relay and the state have the empty name. */
+ * customer, whose name has no dot; a return path's name is its customer's short form in hex; the relay and the state have the empty name. */
 enum directory_kind {
 	DIRECTORY_CUSTOMERS,
 	DIRECTORY_DOMAINS,
@@ -113,6 +118,7 @@ enum directory_kind {
 	DIRECTORY_SUPPRESSIONS,
 	DIRECTORY_STATE,
 	DIRECTORY_SENDERS,
+	DIRECTORY_RETURN_PATHS,
 	DIRECTORY_KIND_MAX
 };
 /* The words of waybill.changes.kind: "customer", "domain", … */
@@ -154,6 +160,7 @@ void directory_suppression_encode(const struct directory_suppression *in, struct
 void directory_relay_encode(const struct directory_relay *in, struct buffer *out);
 void directory_state_encode(const struct directory_state *in, struct buffer *out);
 void directory_senders_encode(const struct directory_senders *in, struct buffer *out);
+void directory_return_path_encode(const struct directory_return_path *in, struct buffer *out);
 const char *directory_login_decode(struct text bytes, struct directory_login *out);
 const char *directory_customer_decode(struct text bytes, struct directory_customer *out);
 const char *directory_domain_decode(struct text bytes, struct directory_domain *out);
@@ -161,5 +168,6 @@ const char *directory_suppression_decode(struct text bytes, struct directory_sup
 const char *directory_relay_decode(struct text bytes, struct directory_relay *out);
 const char *directory_state_decode(struct text bytes, struct directory_state *out);
 const char *directory_senders_decode(struct text bytes, struct directory_senders *out);
+const char *directory_return_path_decode(struct text bytes, struct directory_return_path *out);
 
 #endif

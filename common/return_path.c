@@ -118,12 +118,27 @@ static const char *read_token(const struct text *keys, size_t count, struct text
 	return unpack(text_head(text_from(token, HEAD_BYTES), token.len - HEAD_BYTES - MAC_BYTES), out->queue_id);
 }
 
+static const char *decode(struct text local, struct buffer *token)
+{
+	if (!text_starts_fold(local, TEXT(PREFIX)) || local.len >= RETURN_PATH_LOCAL_SIZE)
+		return "no return path of ours";
+	return encode_base32_decode(text_from(local, sizeof PREFIX - 1), token);
+}
+
+bool return_path_names(struct text local, unsigned char customer[RETURN_PATH_CUSTOMER])
+{
+	struct buffer token = {0};
+	bool ours = !decode(local, &token) && token.len > HEAD_BYTES + MAC_BYTES && token.ptr[0] == VERSION;
+	if (ours)
+		memcpy(customer, token.ptr + 1, RETURN_PATH_CUSTOMER);
+	buffer_free(&token);
+	return ours;
+}
+
 const char *return_path_verify(const struct text *keys, size_t count, struct text local, struct return_path *out)
 {
 	struct buffer token = {0};
-	if (!text_starts_fold(local, TEXT(PREFIX)) || local.len >= RETURN_PATH_LOCAL_SIZE)
-		return "no return path of ours";
-	const char *why = encode_base32_decode(text_from(local, sizeof PREFIX - 1), &token);
+	const char *why = decode(local, &token);
 	if (!why)
 		why = read_token(keys, count, buffer_view(&token), out);
 	buffer_free(&token);

@@ -25,6 +25,10 @@ void return_path_node(struct text node, unsigned char out[RETURN_PATH_NODE]);
 const char *return_path_make(struct text key, struct text customer, struct text node, struct text queue_id,
 			     char out[RETURN_PATH_LOCAL_SIZE]);
 
+/* The customer whose short form a local part names; unverified, so good for nothing that a stranger may not choose. False:
+ * it is no return path of ours. */
+bool return_path_names(struct text local, unsigned char customer[RETURN_PATH_CUSTOMER]);
+
 struct return_path {
 	unsigned char customer[RETURN_PATH_CUSTOMER], node[RETURN_PATH_NODE];
 	char queue_id[RETURN_PATH_MAX_QUEUE_ID + 1];

@@ -291,6 +291,11 @@ static void senders_record(struct follow_reader *reader, const struct pg_result 
 	directory_senders_encode(&(struct directory_senders){{buffer_view(&reader->list)}}, &reader->record);
 }
 
+static void return_path_record(struct follow_reader *reader, const struct pg_result *rows, size_t row)
+{
+	directory_return_path_encode(&(struct directory_return_path){pg_field(rows, row, 1)}, &reader->record);
+}
+
 static void relay_record(struct follow_reader *reader, const struct pg_result *rows, size_t row)
 {
 	struct directory_relay relay = {.limits = read_limits(reader, pg_field(rows, row, 1))};
@@ -349,6 +354,8 @@ static const struct source sources[DIRECTORY_KIND_MAX] = {
 		 " ORDER BY s.customer COLLATE \"C\", s.recipient COLLATE \"C\"", suppression_record},
 	[DIRECTORY_SENDERS] = {"SELECT s.name, s.logins FROM waybill.senders AS s", " WHERE s.name = ANY ($1::text[])",
 			       "", senders_record},
+	[DIRECTORY_RETURN_PATHS] = {"SELECT p.name, p.customer FROM waybill.return_paths AS p",
+				    " WHERE p.name = ANY ($1::text[])", "", return_path_record},
 };
 
 static enum follow_answer write_row(struct follow_reader *reader, enum directory_kind kind,

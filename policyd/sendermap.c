@@ -2,9 +2,11 @@
 
 #include "common/addr.h"
 #include "common/directory.h"
+#include "common/encode.h"
 #include "common/idn.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/return_path.h"
 
 #include "policyd/sendermap.h"
 #include "policyd/socketmap.h"
@@ -104,12 +106,31 @@ static const char *find_logins(struct search *s)
 	return why;
 }
 
+/* Whose mail is it? By the sender's domain, or by what a return path of ours names; empty: nobody's. */
+static const char *find_customer(struct search *s, struct text *customer)
+{
+	unsigned char short_form[RETURN_PATH_CUSTOMER];
+	struct directory_return_path named = {TEXT("")};
+	struct buffer name = {0};
+	*customer = s->owned ? s->owner.customer : TEXT("");
+	if (s->owned || !return_path_names(s->sender.local, short_form))
+		return NULL;
+	encode_hex(text_at(short_form, sizeof short_form), &name);
+	enum directory_answer answer = directory_find_return_path(&s->view, buffer_view(&name), &named);
+	buffer_free(&name);
+	if (answer == DIRECTORY_FOUND)
+		*customer = named.customer;
+	return answer == DIRECTORY_TROUBLE ? "a return path's record is damaged" : NULL;
+}
+
 static const char *find_transport(struct search *s)
 {
 	struct directory_customer customer;
-	if (!s->owned)
-		return NULL;
-	if (directory_find_customer(&s->view, s->owner.customer, &customer) != DIRECTORY_FOUND)
+	struct text name;
+	const char *why = find_customer(s, &name);
+	if (why || !name.len)
+		return why;
+	if (directory_find_customer(&s->view, name, &customer) != DIRECTORY_FOUND)
 		return "a domain's customer is missing or damaged";
 	buffer_text(&s->map->value, customer.transport);
 	return NULL;

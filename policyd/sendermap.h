@@ -3,7 +3,8 @@
 
 /* What the socketmap service answers, from the directory snapshot; the key is an envelope sender.
  *	sender-logins     the logins that may send as it: Postfix' smtpd_sender_login_maps
- *	sender-transport  the transport of the customer whose domain it is in: sender_dependent_default_transport_maps
+ *	sender-transport  the transport of the customer whose domain it is in, or whose return path (common/return_path.h)
+ *	                  it is: sender_dependent_default_transport_maps
  * Postfix asks for less and less of an address; everything is in the answer to the whole one, so that a denied address is
  * not allowed again by its domain: the answer to any other key is that there is none. */
 

@@ -6,7 +6,7 @@ ALTER TABLE waybill.customers ADD COLUMN transport text NOT NULL DEFAULT ''
 
 ALTER TABLE waybill.changes DROP CONSTRAINT changes_kind_check;
 ALTER TABLE waybill.changes ADD CONSTRAINT changes_kind_check
-	CHECK (kind IN ('customer', 'login', 'domain', 'suppression', 'relay', 'senders'));
+	CHECK (kind IN ('customer', 'login', 'domain', 'suppression', 'relay', 'senders', 'return_path'));
 
 -- The domain of a right's pattern; of "@.example.com" that of the parent; NULL for those that name none.
 CREATE FUNCTION waybill.pattern_domain(pattern text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
@@ -48,6 +48,22 @@ CREATE TRIGGER change_senders AFTER INSERT OR UPDATE OR DELETE ON waybill.rights
 CREATE TRIGGER change_senders AFTER DELETE OR UPDATE OF login, customer ON waybill.logins
 	FOR EACH ROW EXECUTE FUNCTION waybill.keep_senders_change();
 
-REVOKE EXECUTE ON FUNCTION waybill.keep_senders_change FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION waybill.pattern_domain TO waybill_admin, waybill_follow;
-GRANT SELECT ON waybill.senders TO waybill_follow;
+-- A return path names its customer by a short form (common/return_path.h).
+CREATE FUNCTION waybill.return_path_name(customer text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT encode(substr(sha256(convert_to(customer, 'UTF8')), 1, 6), 'hex') $$;
+CREATE INDEX ON waybill.customers (waybill.return_path_name(customer)) WHERE transport <> '';
+CREATE VIEW waybill.return_paths WITH (security_invoker = true) AS
+SELECT waybill.return_path_name(c.customer) AS name, c.customer FROM waybill.customers AS c WHERE c.transport <> '';
+
+CREATE FUNCTION waybill.keep_return_path_change() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO waybill.changes (kind, key) VALUES ('return_path', waybill.return_path_name(coalesce(NEW.customer, OLD.customer)));
+	RETURN NULL;
+END $$;
+CREATE TRIGGER change_return_path AFTER INSERT OR DELETE OR UPDATE OF transport ON waybill.customers
+	FOR EACH ROW EXECUTE FUNCTION waybill.keep_return_path_change();
+
+REVOKE EXECUTE ON FUNCTION waybill.keep_senders_change, waybill.keep_return_path_change FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION waybill.pattern_domain, waybill.return_path_name TO waybill_admin, waybill_follow;
+GRANT SELECT ON waybill.senders, waybill.return_paths TO waybill_follow;

@@ -38,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case DIRECTORY_SUPPRESSIONS: COMES_BACK(suppression); break;
 	case DIRECTORY_STATE: COMES_BACK(state); break;
 	case DIRECTORY_SENDERS: COMES_BACK(senders); break;
+	case DIRECTORY_RETURN_PATHS: COMES_BACK(return_path); break;
 	case DIRECTORY_KIND_MAX: break;
 	}
 	buffer_free(&first);

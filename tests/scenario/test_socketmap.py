@@ -65,6 +65,30 @@ def test_a_customer_leaves_by_its_own_address(stack, customers):
     assert peer_of(stack, acme.app, "billing@acme.test", "d@dest.test") != EGRESS
 
 
+def test_a_return_path_leaves_by_its_customers_transport(stack, customers):
+    """The milter has put b+TOKEN@HOST in the sender's place: the token names the customer."""
+    acme, _ = customers
+    key = stack.home / "return-path.key"
+    key.write_text("5a" * 32 + "\n")
+    key.chmod(0o600)
+    settings = stack.node.settings
+    stack.node.write_conf({**settings, "milter": {"return_path_host": "return.test", "return_path_key": key}})
+    stack.node.restart("milter")
+    stack.node.waybill("customer", "set", "acme", "--transport", "smtp-acme:", "--return-path", "on")
+    try:
+        wait_for("the transport", lambda: ask(stack, "sender-transport", "x@acme.test") == "smtp-acme:")
+        message = compose("billing@acme.test", "g@dest.test", "By which way?")
+        assert submit(stack.node, acme.app, "billing@acme.test", "g@dest.test", message).accepted
+        message_id = message["Message-ID"].strip("<>")
+        [found] = wait_for("the message at the sink", lambda: stack.sink.find(message_id))
+        assert found["mail_from"].startswith("b+") and found["peer"] == EGRESS
+    finally:
+        stack.node.waybill("customer", "set", "acme", "--transport", "", "--return-path", "off")
+        stack.node.write_conf(settings)
+        stack.node.restart("milter")
+    wait_for("the transport's end", lambda: ask(stack, "sender-transport", found["mail_from"]) is None)
+
+
 def test_a_transport_is_checked(stack, customers):
     for wrong in ("smtp-acme", ":x", "smtp acme:", "smtp-acme:[192.0.2.1] "):
         done = stack.node.waybill("customer", "set", "acme", "--transport", wrong, ok=False)

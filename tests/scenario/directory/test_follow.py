@@ -46,7 +46,7 @@ def expected_entries(stack):
     return stack.postgres.execute(
         "SELECT (SELECT count(*) FROM waybill.customers) + (SELECT count(*) FROM waybill.logins) + "
         "(SELECT count(*) FROM waybill.domains) + (SELECT count(*) FROM waybill.suppressions) + "
-        "(SELECT count(*) FROM waybill.senders) + 2 AS n"
+        "(SELECT count(*) FROM waybill.senders) + (SELECT count(*) FROM waybill.return_paths) + 2 AS n"
     )[0]["n"]
 
 

@@ -126,6 +126,11 @@ static void sample_senders(struct buffer *out)
 	buffer_free(&logins);
 }
 
+static void sample_return_path(struct buffer *out)
+{
+	directory_return_path_encode(&(struct directory_return_path){T("acme")}, out);
+}
+
 static void (*const samples[DIRECTORY_KIND_MAX])(struct buffer *) = {
 	[DIRECTORY_CUSTOMERS] = sample_customer,
 	[DIRECTORY_DOMAINS] = sample_domain,
@@ -134,6 +139,7 @@ static void (*const samples[DIRECTORY_KIND_MAX])(struct buffer *) = {
 	[DIRECTORY_SUPPRESSIONS] = sample_suppression,
 	[DIRECTORY_STATE] = sample_state,
 	[DIRECTORY_SENDERS] = sample_senders,
+	[DIRECTORY_RETURN_PATHS] = sample_return_path,
 };
 
 static void login_comes_back(void **state)

@@ -13,11 +13,13 @@
 
 #include "common/directory.h"
 #include "common/directory_writer.h"
+#include "common/return_path.h"
 
 #include "policyd/sendermap.h"
 #include "policyd/socketmap.h"
 
-#define NOW_S INT64_C(1800000000)
+#define NOW_S      INT64_C(1800000000)
+#define ACME_SHORT "822b33ad87c1" /* the head of SHA-256("acme") */
 
 static const struct {
 	const char *bytes;
@@ -170,6 +172,8 @@ static int set_up(void **state)
 	assert_null(directory_writer_build(writer));
 	put_customer(writer, "acme", "smtp-acme:", "acme.test", &record);
 	put_customer(writer, "beta", "", "xn--bcher-kva.test", &record);
+	directory_return_path_encode(&(struct directory_return_path){TEXT("acme")}, &record);
+	put(writer, DIRECTORY_RETURN_PATHS, ACME_SHORT, &record);
 	put_logins(writer, &record);
 	put_senders(writer, &record);
 	assert_null(directory_writer_commit(writer, &(struct directory_state){.source = TEXT("test")}));
@@ -258,6 +262,23 @@ static void answers_come_from_the_directory(void **state)
 		expect(sendermap, answers[i].question, answers[i].answer);
 }
 
+/* What the milter puts in the sender's place (common/return_path.h) names the customer. */
+static void a_return_path_leaves_by_its_customers_transport(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *customer, *answer;
+	} rows[] = {{"acme", "OK smtp-acme:"}, {"beta", "NOTFOUND "}};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char local[RETURN_PATH_LOCAL_SIZE], question[128];
+		assert_null(return_path_make(TEXT("some key"), text_of(rows[i].customer), TEXT("mx1"),
+					     TEXT("4jZVKj1Rr0z1cT6p"), local));
+		snprintf(question, sizeof question, "sender-transport %s@bounces.relay.test", local);
+		expect(sendermap, question, rows[i].answer);
+	}
+	expect(sendermap, "sender-transport b+aaaa@bounces.relay.test", "NOTFOUND ");
+}
+
 static void without_a_snapshot_mail_is_deferred(void **state)
 {
 	(void)state;
@@ -277,6 +298,7 @@ int main(void)
 		cmocka_unit_test(netstrings_are_taken_apart),
 		cmocka_unit_test(a_question_is_found_at_every_split),
 		cmocka_unit_test(answers_come_from_the_directory),
+		cmocka_unit_test(a_return_path_leaves_by_its_customers_transport),
 		cmocka_unit_test(without_a_snapshot_mail_is_deferred),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
