@@ -20,13 +20,11 @@ static const int priorities[LOG_LEVEL_MAX] = {LOG_ERR, LOG_WARNING, LOG_INFO, LO
 static const char *const prefixes[LOG_LEVEL_MAX] = {"error: ", "warning: ", "", ""};
 
 static struct {
-	const char *name;
-	char host[64], ident[64];
+	char ident[64], head[128]; /* " mx1 waybill/policyd[77]: ", behind the time */
 	enum log_target target;
 	_Atomic enum log_level level;
-	int pid;      /* getpid(2) is a system call, and a line stands for each decision */
 	bool journal; /* standard error is the journal's: it stamps the lines itself */
-} log_state = {.name = "waybill", .level = LOG_LEVEL_INFO};
+} log_state = {.head = " waybill: ", .level = LOG_LEVEL_INFO};
 
 /* Is standard error the journal's stream? JOURNAL_STREAM alone does not say so: it outlives a redirection
  * (systemd.exec(5)). */
@@ -42,12 +40,12 @@ static bool is_journal(void)
 
 void log_open(const char *name, enum log_target target, enum log_level level)
 {
-	log_state.name = name;
+	char host[64] = "";
 	log_state.target = target;
 	log_state.level = level;
-	log_state.pid = (int)getpid();
 	log_state.journal = is_journal();
-	gethostname(log_state.host, sizeof log_state.host - 1);
+	gethostname(host, sizeof host - 1);
+	snprintf(log_state.head, sizeof log_state.head, " %s waybill/%.32s[%d]: ", host, name, (int)getpid());
 	snprintf(log_state.ident, sizeof log_state.ident, "waybill/%s", name);
 	if (target == LOG_TARGET_SYSLOG)
 		openlog(log_state.ident, LOG_PID | LOG_NDELAY, LOG_MAIL);
@@ -63,28 +61,46 @@ bool log_wants(enum log_level level)
 	return level <= log_state.level;
 }
 
-/* strftime(3) would look at /etc/localtime for each line. */
-static const char *const months[12] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-				       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+static size_t append(char *line, size_t len, const char *text)
+{
+	size_t more = strlen(text);
+	memcpy(line + len, text, more);
+	return len + more;
+}
+
+/* "Nov 25 20:01:02"; made once a second, since a line stands for each decision. strftime(3) would look at /etc/localtime
+ * for each. */
+static const char *time_stamp(void)
+{
+	static const char *const months[12] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	static _Thread_local struct {
+		time_t second;
+		char text[32];
+	} last;
+	time_t now = time(NULL);
+	struct tm local;
+	if (now == last.second)
+		return last.text;
+	last.second = now;
+	localtime_r(&now, &local);
+	snprintf(last.text, sizeof last.text, "%s %02d %02d:%02d:%02d", months[local.tm_mon], local.tm_mday,
+		 local.tm_hour, local.tm_min, local.tm_sec);
+	return last.text;
+}
 
 /* One write() a line, so that lines of several threads and programs do not mix. */
 static void write_stderr(enum log_level level, const char *message)
 {
-	char line[LOG_LINE_MAX + 256], stamp[32] = "";
-	int len;
-
-	if (log_state.journal) {
-		len = snprintf(line, sizeof line, "<%d>%s%s\n", priorities[level], prefixes[level], message);
-	} else {
-		time_t now = time(NULL);
-		struct tm local;
-		localtime_r(&now, &local);
-		snprintf(stamp, sizeof stamp, "%s %02d %02d:%02d:%02d", months[local.tm_mon], local.tm_mday,
-			 local.tm_hour, local.tm_min, local.tm_sec);
-		len = snprintf(line, sizeof line, "%s %s waybill/%s[%d]: %s%s\n", stamp, log_state.host, log_state.name,
-			       log_state.pid, prefixes[level], message);
-	}
-	if (write(STDERR_FILENO, line, (size_t)len) < 0)
+	static const char *const marks[LOG_LEVEL_MAX] = {"<3>", "<4>", "<6>", "<7>"}; /* sd-daemon(3) */
+	char line[LOG_LINE_MAX + 256];
+	size_t len = append(line, 0, log_state.journal ? marks[level] : time_stamp());
+	if (!log_state.journal)
+		len = append(line, len, log_state.head);
+	len = append(line, len, prefixes[level]);
+	len = append(line, len, message);
+	len = append(line, len, "\n");
+	if (write(STDERR_FILENO, line, len) < 0)
 		return; /* nobody is left to tell */
 }
 
