@@ -31,6 +31,7 @@ struct directory_snapshot {
 	MDB_dbi dbi;
 	dev_t device;
 	ino_t inode;
+	uint64_t number; /* of all files that this process has opened: inodes come again */
 	size_t last_txn; /* of the last view begun */
 	unsigned users;  /* views, and 1 while it is the current one */
 	unsigned views;
@@ -40,6 +41,7 @@ struct directory {
 	char *path;
 	pthread_mutex_t lock; /* of what follows */
 	struct directory_snapshot *current;
+	uint64_t opened; /* files */
 	const char *trouble;
 	/* A file that could not be opened is not tried again before it changes. */
 	dev_t refused_device;
@@ -152,6 +154,8 @@ static void take_file(struct directory *directory, const struct stat *file)
 	snapshot_release(directory->current);
 	directory->current = NULL;
 	directory->trouble = snapshot_open(directory->path, file, &directory->current);
+	if (directory->current)
+		directory->current->number = ++directory->opened;
 	directory->refused_device = file->st_dev;
 	directory->refused_inode = file->st_ino;
 	directory->refused_changed = file->st_ctim;
@@ -241,6 +245,11 @@ void directory_end(struct directory_view *view)
 	mdb_txn_abort(view->txn);
 	snapshot_give(view->directory, view->snapshot);
 	*view = (struct directory_view){0};
+}
+
+struct directory_version directory_version(const struct directory_view *view)
+{
+	return (struct directory_version){view->snapshot->number, mdb_txn_id(view->txn)};
 }
 
 static enum directory_answer find(struct directory_view *view, enum directory_kind kind, struct text name,

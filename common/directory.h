@@ -44,6 +44,13 @@ const char *directory_trouble(struct directory *directory);
 enum directory_answer directory_begin(struct directory *directory, struct directory_view *view);
 void directory_end(struct directory_view *view);
 
+/* What a view sees. Of views with equal versions, and only of them, what was found through one is good for the other as
+ * well: the same entries, at the same place in memory. */
+struct directory_version {
+	uint64_t file, change;
+};
+struct directory_version directory_version(const struct directory_view *view);
+
 /* NAME as Postfix gives it (sasl_username), compared in lower case. */
 enum directory_answer directory_find_login(struct directory_view *view, struct text name, struct directory_login *out);
 enum directory_answer directory_find_customer(struct directory_view *view, struct text customer,

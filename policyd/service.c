@@ -31,6 +31,7 @@ struct service {
 	struct buffer reply, line;
 	uint64_t next_id;
 	struct reminders told; /* warnings, and logins that seem to be taken over */
+	struct lookup_cache cache;
 	struct directory_view view;
 	bool viewing;        /* view is open */
 	const char *trouble; /* the last one logged: it is said once */
@@ -269,7 +270,7 @@ static struct ticket *look_up_and_decide(struct service *service, struct service
 	struct lookup lookup;
 	const char *why = look(service);
 	if (!why)
-		why = lookup_find(&service->view, request, service->options.now_s(), &lookup);
+		why = lookup_find(&service->view, &service->cache, request, service->options.now_s(), &lookup);
 	if (why) {
 		*action = give_up(service, why);
 		return NULL;
