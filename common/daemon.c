@@ -275,12 +275,12 @@ int daemon_take_signal(void)
 	return (int)info.ssi_signo;
 }
 
-int daemon_inherited_socket(const char *name)
+int daemon_inherited_socket(const char *name, bool called)
 {
 	char **names = NULL;
 	int count = sd_listen_fds_with_names(0, &names), found = -1;
 	for (int i = 0; i < count; i++) {
-		bool wanted = name ? strcmp(names[i], name) == 0 : i == 0;
+		bool wanted = found < 0 && (strcmp(names[i], name) == 0) == called;
 		if (wanted && sd_is_socket(SD_LISTEN_FDS_START + i, AF_UNSPEC, SOCK_STREAM, 1) > 0)
 			found = SD_LISTEN_FDS_START + i;
 		free(names[i]);

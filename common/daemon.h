@@ -74,8 +74,8 @@ int daemon_reload(void);
  * blocked: a child process would inherit that, so unblock them before exec(). */
 int daemon_signal_fd(void);
 int daemon_take_signal(void);
-/* The listening stream socket that systemd handed over (sd_listen_fds(3)) under NAME (FileDescriptorName=), or the first
- * one when NAME is NULL; -1 when there is none. */
-int daemon_inherited_socket(const char *name);
+/* The first listening stream socket that systemd handed over (sd_listen_fds(3)) under NAME (FileDescriptorName=), or, when
+ * not CALLED so, under any other name: their order is systemd's. -1 when there is none. */
+int daemon_inherited_socket(const char *name, bool called);
 
 #endif

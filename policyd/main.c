@@ -117,11 +117,12 @@ static void allow_descriptors(void)
 
 static int prepare(void)
 {
-	int first = daemon_inherited_socket(NULL), second = daemon_inherited_socket("socketmap");
+	static const char name[] = "socketmap";
+	int socketmap = daemon_inherited_socket(name, true);
 	allow_descriptors();
-	int status = enter(&state.policy, "listen", conf.listen, first == second ? -1 : first);
-	if (status == 0 && (conf.socketmap || second >= 0))
-		status = enter(&state.socketmap, "socketmap", conf.socketmap, second);
+	int status = enter(&state.policy, "listen", conf.listen, daemon_inherited_socket(name, false));
+	if (status == 0 && (conf.socketmap || socketmap >= 0))
+		status = enter(&state.socketmap, name, conf.socketmap, socketmap);
 	return status;
 }
 

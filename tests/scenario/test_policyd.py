@@ -68,13 +68,13 @@ def answer_of(path, question):
 # ---- its life
 
 
-@pytest.mark.parametrize("names", ["policyd:socketmap", "waybill-policyd.socket:socketmap", "unknown"])
+@pytest.mark.parametrize("names", ["waybill-policyd.socket:socketmap", "socketmap:unknown", "unknown"])
 def test_systemd_hands_over_the_sockets(stack, acme, tmp_path, names):
-    """Both, or the first alone, whatever it is called; nothing is bound, and nothing of systemd's is removed."""
-    paths = [tmp_path / "first.sock", tmp_path / "second.sock"]
+    """Both in any order, or the policy service's alone; nothing is bound, and nothing of systemd's is removed."""
+    paths = {name == "socketmap": tmp_path / f"{name}.sock" for name in names.split(":")}
     listening = [socket.socket(socket.AF_UNIX) for _ in names.split(":")]
-    for path, one in zip(paths, listening):
-        one.bind(str(path))
+    for name, one in zip(names.split(":"), listening):
+        one.bind(str(tmp_path / f"{name}.sock"))
         one.listen()
     own = tmp_path / "waybill.conf"
     own.write_text(stack.node.conf.read_text().replace(f"unix:{stack.node.sockets}/policyd", f"unix:{tmp_path}/own.sock"))
@@ -97,14 +97,14 @@ def test_systemd_hands_over_the_sockets(stack, acme, tmp_path, names):
     try:
         wait_for("policyd", lambda: READY in log.read_text())
         question = QUESTION.replace(b"LOGIN", acme.app.name.encode())
-        assert answer_of(paths[0], question) == b"action=DUNNO\n\n"
-        if len(listening) > 1:
+        assert answer_of(paths[False], question) == b"action=DUNNO\n\n"
+        if True in paths:
             logins = b"OK " + ",".join([acme.app.name, acme.bulk.name]).encode()
-            assert answer_of(paths[1], b"25:sender-logins x@acme.test,") == b"%d:%s," % (len(logins), logins)
+            assert answer_of(paths[True], b"25:sender-logins x@acme.test,") == b"%d:%s," % (len(logins), logins)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0, log.read_text()
-    assert paths[0].exists() and not (tmp_path / "own.sock").exists()
+    assert paths[False].exists() and not (tmp_path / "own.sock").exists()
 
 
 def test_a_wrong_configuration_changes_nothing(stack, acme):

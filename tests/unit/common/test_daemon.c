@@ -62,7 +62,7 @@ static int run(void)
 {
 	struct pollfd signals = {.fd = daemon_signal_fd(), .events = POLLIN};
 	tell();
-	printf("socket=%d other=%d\n", daemon_inherited_socket(NULL), daemon_inherited_socket("other"));
+	printf("socket=%d other=%d\n", daemon_inherited_socket("other", false), daemon_inherited_socket("other", true));
 	fflush(stdout);
 	daemon_ready();
 	for (int number = 0; number != SIGTERM && number != SIGINT;) {
