@@ -194,8 +194,13 @@ def test_each_port_has_its_name(stack, acme):
         waybill_recipient_restrictions="check_policy_service { unix:waybill/policyd, policy_context=bulk },"
         " permit_sasl_authenticated, reject"
     )
-    reply = send(stack, acme.app, sender="news@globex.test")
-    assert reply.code == 553
-    assert "context=bulk" in stack.node.log_text("policyd")
-    [told] = stack.node.waybill_json("explain", reply.text.rpartition("id=")[2].split()[0])
+    replies = []
+
+    def reloaded():
+        replies.append(send(stack, acme.app, sender="news@globex.test"))
+        return "context=bulk" in stack.node.log_text("policyd")
+
+    wait_for("Postfix to have reloaded", reloaded)
+    assert replies[-1].code == 553
+    [told] = stack.node.waybill_json("explain", replies[-1].text.rpartition("id=")[2].split()[0])
     assert json.dumps(told).count("bulk")

@@ -122,9 +122,15 @@ def test_postfix_refuses_a_sender_that_is_not_the_logins(stack, customers):
         waybill_recipient_restrictions="reject_sender_login_mismatch, check_policy_service $waybill_policy,"
         " permit_sasl_authenticated, reject"
     )
-    message = compose("billing@globex.test", "a@dest.test", "Not mine")
-    reply = submit(stack.node, acme.app, "billing@globex.test", "a@dest.test", message)
-    assert reply.code == 553 and "not owned by user" in reply.text, reply
+
+    def refused():
+        """By Postfix, once it has reloaded; before, by policyd."""
+        message = compose("billing@globex.test", "a@dest.test", "Not mine")
+        reply = submit(stack.node, acme.app, "billing@globex.test", "a@dest.test", message)
+        assert reply.code == 553, reply
+        return "not owned by user" in reply.text
+
+    wait_for("Postfix's own refusal", refused)
     assert peer_of(stack, globex.app, "billing@globex.test", "e@dest.test")
 
 
