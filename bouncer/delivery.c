@@ -36,6 +36,8 @@ void endpoint_free(struct endpoint **endpoint)
 	*endpoint = NULL;
 	if (!e || atomic_fetch_sub(&e->users, 1) > 1)
 		return;
+	if (e->signer)
+		e->signer_free(e->signer);
 	for (size_t i = 0; i < 2; i++)
 		wipe(&e->keys[i]);
 	wipe(&e->header);

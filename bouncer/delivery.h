@@ -7,8 +7,8 @@
 
 #include "bouncer/format.h"
 
-/* What an endpoint's deliveries have in common. Shared by them, read-only once made, counted (atomically: the last of
- * them may go on another thread). */
+/* What an endpoint's deliveries have in common. Shared by them, read-only once made (but for two marks), counted
+ * (atomically: the last of them may go on another thread). */
 struct endpoint {
 	atomic_int users;
 	char *customer, *id, *url;
@@ -20,6 +20,9 @@ struct endpoint {
 	bool patient;              /* it asked for this time itself: silence is no sign that it hangs */
 	struct buffer header;      /* a field of its own, "Name: value"; empty: none */
 	struct buffer certificate; /* shown to it, PEM with the key; empty: none */
+	struct signer *signer;     /* signer.h's, or NULL; freed by the next one */
+	void (*signer_free)(struct signer *signer);
+	size_t health_at;          /* the clerk's own mark: see outbox_record.c */
 };
 
 struct endpoint *endpoint_new(void);
