@@ -16,4 +16,10 @@ struct outbox {
 /* The statement of outbox_lease(); free it. */
 char *outbox_lease_statement(void);
 
+/* Columns of rows as Postgres arrays (array.h), one an element of ARRAYS; closed, their texts are in PARAMS. */
+void outbox_arrays_open(struct buffer *arrays, size_t count);
+void outbox_arrays_close(struct buffer *arrays, size_t count, const char **params);
+void outbox_arrays_free(struct buffer *arrays, size_t count);
+void outbox_array_int(struct buffer *array, int64_t value);
+
 #endif

@@ -203,7 +203,7 @@ int cmd_endpoint_show(struct ctl *ctl)
 		"AND d.state = 'due') AS due, "
 		"(SELECT count(*) FROM waybill.deliveries d WHERE d.customer = e.customer AND d.endpoint = e.endpoint "
 		"AND d.state = 'exhausted') AS exhausted, "
-		"(SELECT max(a.started_at) FROM waybill.attempts a WHERE a.customer = e.customer "
+		"(SELECT max(a.started_at) FROM support.attempts a WHERE a.customer = e.customer "
 		"AND a.endpoint = e.endpoint) AS last_attempt "
 		"FROM waybill.endpoints e WHERE e.endpoint = $1",
 		PARAMS(operand(ctl, 0)));
@@ -377,7 +377,7 @@ int cmd_endpoint_public_key(struct ctl *ctl)
 
 #define ATTEMPT_COLUMNS                                                                                             \
 	"a.started_at, a.event_id, e.type, a.attempt, d.state, a.status, a.duration_ms, a.error, a.answer AS said " \
-	"FROM waybill.attempts a JOIN waybill.deliveries d USING (customer, endpoint, event_id) "                   \
+	"FROM support.attempts a JOIN waybill.deliveries d USING (customer, endpoint, event_id) "                   \
 	"LEFT JOIN waybill.events e ON e.customer = a.customer AND e.occurred_at = d.occurred_at "                  \
 	"AND e.event_id = a.event_id "
 
@@ -388,7 +388,7 @@ static int attempted(struct ctl *ctl, const char *event_id)
 	int status = 1;
 	for (int waited = 0; status == 1 && waited < TEST_WAIT_MS; waited += TEST_STEP_MS) {
 		nanosleep(&step, NULL);
-		status = database_exists(ctl, "SELECT FROM waybill.attempts WHERE endpoint = $1 AND event_id = $2",
+		status = database_exists(ctl, "SELECT FROM support.attempts WHERE endpoint = $1 AND event_id = $2",
 					 PARAMS(operand(ctl, 0), event_id));
 	}
 	return status;

@@ -24,7 +24,7 @@ NGINX = """worker_processes 1; daemon off; pid {home}/nginx.pid; error_log {home
 events {{ worker_connections 4096; }}
 http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {home}/b; proxy_temp_path {home}/p;
  fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
- server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "ok"; }} }} }}
+ server {{ listen {port} backlog=4096; location / {{ return 200 "ok"; }} }} }}
 """
 WRK = 'wrk.method = "POST"\nwrk.body = string.rep("x", %d)\nwrk.headers["Content-Type"] = "application/json"\n' % BODY_BYTES
 
@@ -49,7 +49,8 @@ class Bench:
         self.relay.stop()
 
     def url(self, number=0):
-        return f"http://127.0.0.1:{self.port}/{number}"
+        """Each endpoint is a host of its own, as customers' are."""
+        return f"http://127.0.{number // 250}.{number % 250 + 1}:{self.port}/{number}"
 
     def endpoints(self, count):
         """Inserts them in one go, all with the same sealed secret's bytes sealed for each."""
@@ -95,7 +96,7 @@ class Bench:
 
     def drain(self, endpoint_count, each):
         """Posts everything: POSTs a second; CPU of webhookd and Postgres in microseconds a POST; memory in MiB."""
-        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.attempts, waybill.events")
+        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.earlier_attempts, waybill.events")
         self.owe(self.endpoints(endpoint_count), each)
         total, before = endpoint_count * each, self.postgres_cpu_s()
         start = time.monotonic()
@@ -112,7 +113,7 @@ class Bench:
 
     def without_posts(self, endpoint_count, each):
         """The same leases and records by a program that posts nothing: deliveries a second."""
-        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.attempts, waybill.events")
+        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.earlier_attempts, waybill.events")
         self.owe(self.endpoints(endpoint_count), each)
         done = subprocess.run([bench.BUILD / "tests" / "outbox_loop", self.relay.postgres.conninfo("waybill_webhookd"),
                                self.home / "webhook.key"], capture_output=True, text=True, check=True)
@@ -133,7 +134,7 @@ class Bench:
 
     def idle_latency_ms(self, events):
         """Commit to POST received, one event at a time."""
-        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.attempts, waybill.events")
+        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.earlier_attempts, waybill.events")
         server = Hostile()
         self.relay.servers.append(server)
         endpoint, _ = self.relay.endpoint(server.url("ok", "idle", host="127.0.0.1"))
@@ -162,7 +163,7 @@ class Bench:
     def log_to_post_ms(self, messages, a_second):
         """Log line written to POST answered, waybill-bouncer included: messages one by one at an even pace. The receiver is
         nginx; the line's own time is when it was written, and attempts are recorded to the microsecond."""
-        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.attempts, waybill.events")
+        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.earlier_attempts, waybill.events")
         self.endpoints(1)
         self.relay.sql("UPDATE waybill.endpoints SET events = '{message.delivered}'")
         self.relay.sql("INSERT INTO waybill.logins (login, customer, password_hash) VALUES ('acme-app', 'acme', 'x')"
@@ -182,7 +183,7 @@ class Bench:
                     time.sleep(left)
                 log.write(self.delivered_lines(a_second * 1000000 + n))
         end = time.monotonic() + 120
-        while self.relay.sql("SELECT count(*) AS n FROM waybill.attempts")[0]["n"] < messages:
+        while self.relay.sql("SELECT count(*) AS n FROM support.attempts")[0]["n"] < messages:
             if time.monotonic() > end:
                 raise RuntimeError((self.home / "log" / "bouncer.log").read_text()[-2000:])
             time.sleep(0.2)
@@ -190,7 +191,7 @@ class Bench:
             process.stop()
         return [row["ms"] for row in self.relay.sql(
             "SELECT (extract(epoch FROM a.started_at - e.occurred_at) * 1000 + a.duration_ms)::float AS ms"
-            " FROM waybill.attempts a JOIN waybill.events e USING (customer, event_id) ORDER BY 1")]
+            " FROM support.attempts a JOIN waybill.events e USING (customer, event_id) ORDER BY 1")]
 
     @staticmethod
     def delivered_lines(number):
