@@ -346,10 +346,13 @@ void clerk_done(struct clerk *clerk, struct delivery *delivery)
 {
 	pthread_mutex_lock(&clerk->lock);
 	bool ok = delivery->ok || delivery->state == DELIVERY_UNUSED;
+	/* It looks at all there is once it is awake: the first to lie there wakes it for the others. */
+	bool first = !clerk->done.count && !clerk->unused.count;
 	lanes_done(clerk->lanes, delivery, ok, delivery->gone || delivery->pause_ms > 0, &clerk->unused);
 	delivery_list_add(delivery->state == DELIVERY_UNUSED ? &clerk->unused : &clerk->done, delivery);
 	pthread_mutex_unlock(&clerk->lock);
-	raise_fd(clerk->to_clerk);
+	if (first)
+		raise_fd(clerk->to_clerk);
 }
 
 void clerk_stop(struct clerk *clerk)

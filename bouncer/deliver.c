@@ -50,8 +50,9 @@ static void log_attempt(const struct delivery *d)
 
 static void finish(struct deliver *deliver, struct delivery *d)
 {
-	uint32_t random;
-	digest_random(&random, sizeof(random));
+	uint32_t random = 0;
+	if (d->status / 100 != 2) /* no wait, no jitter */
+		digest_random(&random, sizeof(random));
 	d->state = DELIVERY_POSTED;
 	delivery_judge(d, random);
 	log_attempt(d);

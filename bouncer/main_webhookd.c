@@ -167,6 +167,17 @@ static int start_metrics(void)
 	return EX_CONFIG;
 }
 
+/* libcurl gives up a socket after each POST and takes it up again with the next one: changes are kept until the loop
+ * waits, and mostly cancel out. */
+static struct event_base *new_loop(void)
+{
+	struct event_config *config = event_config_new();
+	event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+	struct event_base *base = event_base_new_with_config(config);
+	event_config_free(config);
+	return base;
+}
+
 static int run(void)
 {
 	int status = start_metrics();
@@ -176,7 +187,7 @@ static int run(void)
 		return status;
 	}
 	raise_descriptor_limit();
-	loop = event_base_new();
+	loop = new_loop();
 	struct event *signals = event_new(loop, daemon_signal_fd(), EV_READ | EV_PERSIST, on_signal, NULL);
 	deliver = deliver_new(&(struct deliver_settings){.loop = loop,
 							 .policy = &policy,

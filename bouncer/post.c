@@ -35,6 +35,7 @@ struct post {
 	CURLM *multi;
 	struct event *timer;
 	struct transfer *idle, *under_way;
+	bool added; /* a transfer that libcurl has not begun yet */
 };
 
 /* One POST; the easy handle is kept and used again. */
@@ -219,6 +220,7 @@ void post_start(struct post *post, const struct post_request *request)
 	set_certificate(transfer->easy, request->certificate);
 	transfer->started_us = microseconds();
 	curl_multi_add_handle(post->multi, transfer->easy);
+	post->added = true;
 }
 
 static void describe(struct transfer *transfer, CURLcode result, struct post_answer *answer)
@@ -276,23 +278,31 @@ static void take_finished(struct post *post)
 	}
 }
 
-static void on_socket(evutil_socket_t fd, short what, void *cookie)
+/* What finished makes room for others. They begin at once and not by libcurl's timer, in the next turn of the loop: the
+ * socket that one gave up is most often the one that the next takes up. */
+static void act(struct post *post, curl_socket_t fd, int action)
 {
-	struct post *post = cookie;
 	int running;
-	int action = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
+	post->added = false;
 	curl_multi_socket_action(post->multi, fd, action, &running);
 	take_finished(post);
+	while (post->added) {
+		post->added = false;
+		curl_multi_socket_action(post->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+		take_finished(post);
+	}
+}
+
+static void on_socket(evutil_socket_t fd, short what, void *cookie)
+{
+	act(cookie, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *cookie)
 {
-	struct post *post = cookie;
-	int running;
 	(void)fd;
 	(void)what;
-	curl_multi_socket_action(post->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	take_finished(post);
+	act(cookie, CURL_SOCKET_TIMEOUT, 0);
 }
 
 /* libcurl says what it waits for on a socket: CURLMOPT_SOCKETFUNCTION. */
