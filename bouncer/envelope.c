@@ -83,9 +83,9 @@ void envelope_headers(const struct delivery *delivery, int64_t now, struct envel
 	struct signer *signer = signer_of(delivery->endpoint);
 	struct buffer signatures = {0};
 	*out = (struct envelope){0};
-	signer_sign(signer, text_of(delivery->event_id), now, buffer_view(&delivery->body), &signatures);
+	signer_sign(signer, text_of(delivery->id), now, buffer_view(&delivery->body), &signatures);
 	buffer_text(line(out, "Content-Type"), TEXT("application/json"));
-	buffer_text(line(out, "webhook-id"), text_of(delivery->event_id));
+	buffer_text(line(out, "webhook-id"), text_of(delivery->id));
 	buffer_format(line(out, "webhook-timestamp"), "%lld", (long long)now);
 	buffer_text(line(out, "webhook-signature"), buffer_view(&signatures));
 	if (signer_p256(signer))

@@ -14,6 +14,7 @@ struct outbox *outbox_new(const struct outbox_settings *settings)
 	outbox->settings = *settings;
 	outbox->pg = pg_new(settings->postgres, "waybill-webhookd");
 	outbox->lease_sql = outbox_lease_statement();
+	outbox->members_sql = outbox_members_statement();
 	return outbox;
 }
 
@@ -23,8 +24,16 @@ void outbox_free(struct outbox **outbox)
 		return;
 	pg_free(&(*outbox)->pg);
 	free((*outbox)->lease_sql);
+	free((*outbox)->members_sql);
 	free(*outbox);
 	*outbox = NULL;
+}
+
+char *outbox_text(struct buffer *buffer)
+{
+	char *copy = text_copy(buffer_view(buffer));
+	buffer_free(buffer);
+	return copy;
 }
 
 void outbox_arrays_open(struct buffer *arrays, size_t count)
@@ -79,6 +88,7 @@ bool outbox_notified(struct outbox *outbox)
 	return pg_notified(outbox->pg);
 }
 
+/* Of a batch the row of the first alone: the others are not leased without it. */
 static const char release_sql[] =
 	"UPDATE waybill.deliveries d SET leased_until = NULL"
 	" FROM unnest($1::text[], $2::text[], $3::text[], $4::int[]) AS r(customer, endpoint, event_id, attempt)"
@@ -95,7 +105,7 @@ enum pg_status outbox_release(struct outbox *outbox, const struct delivery_list 
 	for (const struct delivery *d = unused->head; d; d = d->next) {
 		array_add(&columns[RELEASE_CUSTOMER], text_of(d->endpoint->customer));
 		array_add(&columns[RELEASE_ENDPOINT], text_of(d->endpoint->id));
-		array_add(&columns[RELEASE_EVENT], text_of(d->event_id));
+		array_add(&columns[RELEASE_EVENT], text_of(d->events[0].id));
 		outbox_array_int(&columns[RELEASE_ATTEMPT], d->attempt);
 	}
 	outbox_arrays_close(columns, RELEASE_MAX, params);

@@ -78,11 +78,11 @@ static const char mixed_sql[] =
 	"   started_at = CASE WHEN r.state = 'delivered' THEN to_timestamp(r.started_us / 1e6) END,"
 	"   duration_ms = CASE WHEN r.state = 'delivered' THEN r.duration_ms END,"
 	"   status = CASE WHEN r.state = 'delivered' THEN r.status END,"
-	"   answer = CASE WHEN r.state = 'delivered' THEN r.answer END FROM r" THIS_ATTEMPT " RETURNING r.*),"
+	"   answer = CASE WHEN r.state = 'delivered' THEN r.answer END FROM r" THIS_ATTEMPT " RETURNING r.*, d.batch),"
 	" a AS (INSERT INTO waybill.earlier_attempts"
-	"  (customer, endpoint, event_id, attempt, started_at, duration_ms, status, error, answer)"
+	"  (customer, endpoint, event_id, attempt, started_at, duration_ms, status, error, answer, batch)"
 	"  SELECT customer, endpoint, event_id, attempt, to_timestamp(started_us / 1e6), duration_ms, status, error, "
-	"answer FROM d WHERE posted AND state <> 'delivered' ON CONFLICT DO NOTHING)," HEALTH_SQL;
+	"answer, batch FROM d WHERE posted AND state <> 'delivered' ON CONFLICT DO NOTHING)," HEALTH_SQL;
 
 /* What the attempts of a record say about one endpoint. */
 struct health {
@@ -92,6 +92,7 @@ struct health {
 	int64_t pause_ms;
 };
 
+/* A row for each event; of a batch all say the same. */
 struct record {
 	struct buffer columns[RECORD_MAX];
 	struct health *health;
@@ -119,12 +120,12 @@ static void add_bool(struct buffer *column, bool value)
 	array_add(column, value ? TEXT("t") : TEXT("f"));
 }
 
-static void add_row(struct record *record, const struct delivery *d)
+static void add_row(struct record *record, const struct delivery *d, const struct delivery_event *event)
 {
 	struct buffer *columns = record->columns;
 	array_add(&columns[RECORD_CUSTOMER], text_of(d->endpoint->customer));
 	array_add(&columns[RECORD_ENDPOINT], text_of(d->endpoint->id));
-	array_add(&columns[RECORD_EVENT], text_of(d->event_id));
+	array_add(&columns[RECORD_EVENT], text_of(event->id));
 	outbox_array_int(&columns[RECORD_ATTEMPT], d->attempt);
 	outbox_array_int(&columns[RECORD_STARTED], d->started_us);
 	outbox_array_int(&columns[RECORD_DURATION], d->duration_ms);
@@ -168,7 +169,8 @@ static void fill(struct record *record, const struct delivery_list *done)
 	record->all_delivered = all_delivered(done);
 	record->health = memory_zero(done->count + 1, sizeof(*record->health));
 	for (const struct delivery *d = done->head; d; d = d->next) {
-		add_row(record, d);
+		for (size_t i = 0; i < d->event_count; i++)
+			add_row(record, d, &d->events[i]);
 		if (d->state == DELIVERY_POSTED)
 			add_health(record, d);
 	}

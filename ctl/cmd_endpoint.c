@@ -73,11 +73,12 @@ static int insert(struct ctl *ctl, const char *id, struct text secret)
 	if (!status)
 		status = database_query(ctl,
 					"INSERT INTO waybill.endpoints (customer, endpoint, url, format, events, "
-					"sealed_secret, v1a) "
+					"sealed_secret, v1a, batch_max, batch_wait_s) "
 					"VALUES ($1, $2, $3, coalesce($4, 'waybill'), $5::text[], $6::bytea, "
-					"coalesce($7::boolean, false))",
+					"coalesce($7::boolean, false), coalesce($8::int, 1), coalesce($9::int, 1))",
 					PARAMS(operand(ctl, 0), id, operand(ctl, 1), option(ctl, "format"),
-					       buffer_string(&events), buffer_string(&sealed), option(ctl, "v1a")),
+					       buffer_string(&events), buffer_string(&sealed), option(ctl, "v1a"),
+					       option(ctl, "batch"), option(ctl, "batch-wait")),
 					NULL);
 	buffer_free(&sealed);
 	buffer_free(&events);
@@ -128,10 +129,21 @@ static int check_words(struct ctl *ctl, const char *url)
 	return status;
 }
 
+/* Of a new endpoint. */
+static int check_batch_format(struct ctl *ctl)
+{
+	const char *format = option(ctl, "format"), *batch = option(ctl, "batch");
+	if (!format || !batch || strcmp(batch, "1") == 0 || endpoint_format_has_batches(format))
+		return 0;
+	return endpoint_batch_refuse(format);
+}
+
 int cmd_endpoint_add(struct ctl *ctl)
 {
 	struct buffer id = {0}, secret = {0};
 	int status = check_words(ctl, operand(ctl, 1));
+	if (!status)
+		status = check_batch_format(ctl);
 	if (!status)
 		status = customer_require(ctl, operand(ctl, 0));
 	if (status)
@@ -196,7 +208,7 @@ int cmd_endpoint_show(struct ctl *ctl)
 		"SELECT e.customer, e.endpoint, e.url, e.format, e.events, e.v1a, "
 		"e.sealed_certificate IS NOT NULL AS client_certificate, e.sealed_header IS NOT NULL AS "
 		"header, "
-		"e.timeout_s AS timeout, e.status, "
+		"e.timeout_s AS timeout, e.batch_max AS batch, e.batch_wait_s AS batch_wait, e.status, "
 		"e.status_reason, e.failures, "
 		"e.failing_since, e.retry_at, e.previous_until AS old_secret_until, e.created_at, "
 		"(SELECT count(*) FROM waybill.deliveries d WHERE d.customer = e.customer AND d.endpoint = e.endpoint "
@@ -234,20 +246,40 @@ static int write_options(struct ctl *ctl)
 	return status;
 }
 
+/* Would it have batches in a format that has none? */
+static int check_batch_change(struct ctl *ctl)
+{
+	struct pg_result *result;
+	int status = database_query(ctl,
+				    "SELECT coalesce($2, format) FROM waybill.endpoints WHERE endpoint = $1 "
+				    "AND coalesce($3::int, batch_max) > 1",
+				    PARAMS(operand(ctl, 0), option(ctl, "format"), option(ctl, "batch")), &result);
+	if (status)
+		return status;
+	if (pg_rows(result) && !endpoint_format_has_batches(pg_string(result, 0, 0)))
+		status = endpoint_batch_refuse(pg_string(result, 0, 0));
+	pg_result_free(&result);
+	return status;
+}
+
 int cmd_endpoint_set(struct ctl *ctl)
 {
 	struct buffer events = {0};
 	const char *types = option(ctl, "events");
 	int status = check_words(ctl, option(ctl, "url"));
+	if (!status)
+		status = check_batch_change(ctl);
 	if (status)
 		return status;
 	buffer_format(&events, "{%s}", types ? types : "");
 	status = change(ctl,
 			"UPDATE waybill.endpoints SET url = coalesce($2, url), format = coalesce($3, format), "
-			"events = coalesce($4::text[], events), v1a = coalesce($5::boolean, v1a) WHERE "
-			"endpoint = $1 RETURNING 1",
+			"events = coalesce($4::text[], events), v1a = coalesce($5::boolean, v1a), "
+			"batch_max = coalesce($6::int, batch_max), batch_wait_s = coalesce($7::int, batch_wait_s) "
+			"WHERE endpoint = $1 RETURNING 1",
 			PARAMS(operand(ctl, 0), option(ctl, "url"), option(ctl, "format"),
-			       types ? buffer_string(&events) : NULL, option(ctl, "v1a")));
+			       types ? buffer_string(&events) : NULL, option(ctl, "v1a"), option(ctl, "batch"),
+			       option(ctl, "batch-wait")));
 	buffer_free(&events);
 	return status ? status : write_options(ctl);
 }
@@ -375,10 +407,11 @@ int cmd_endpoint_public_key(struct ctl *ctl)
 	return status;
 }
 
-#define ATTEMPT_COLUMNS                                                                                             \
-	"a.started_at, a.event_id, e.type, a.attempt, d.state, a.status, a.duration_ms, a.error, a.answer AS said " \
-	"FROM support.attempts a JOIN waybill.deliveries d USING (customer, endpoint, event_id) "                   \
-	"LEFT JOIN waybill.events e ON e.customer = a.customer AND e.occurred_at = d.occurred_at "                  \
+#define ATTEMPT_COLUMNS                                                                                              \
+	"a.started_at, a.event_id, a.batch, e.type, a.attempt, d.state, a.status, a.duration_ms, a.error, a.answer " \
+	"AS said "                                                                                                   \
+	"FROM support.attempts a JOIN waybill.deliveries d USING (customer, endpoint, event_id) "                    \
+	"LEFT JOIN waybill.events e ON e.customer = a.customer AND e.occurred_at = d.occurred_at "                   \
 	"AND e.event_id = a.event_id "
 
 /* Has the attempt been recorded? As database_exists(). */
@@ -472,7 +505,8 @@ int cmd_endpoint_log(struct ctl *ctl)
 		return status;
 	return database_print(
 		ctl, OUTPUT_LIST, "no attempts",
-		"SELECT " ATTEMPT_COLUMNS "WHERE a.endpoint = $1 AND a.event_id = coalesce($2, a.event_id) "
+		"SELECT " ATTEMPT_COLUMNS
+		"WHERE a.endpoint = $1 AND ($2::text IS NULL OR a.event_id = $2 OR a.batch = $2) "
 		"AND ($3::text IS NULL OR a.status IS NULL OR a.status NOT BETWEEN 200 AND 299) "
 		"ORDER BY a.started_at DESC, a.attempt DESC LIMIT coalesce($4, '50')::int",
 		PARAMS(operand(ctl, 0), option(ctl, "event"), option(ctl, "failed"), option(ctl, "limit")));

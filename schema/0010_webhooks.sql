@@ -8,9 +8,29 @@ ALTER TABLE waybill.deliveries
 	ADD duration_ms  integer,
 	ADD status       integer,
 	ADD answer       text,
+	-- A batch: events that travel in one POST, and keep together until it is done.
+	ADD batch         text,                         -- its id
+	ADD batch_members text[],                       -- their event ids in order, in the row of the first, which leads the others
 	SET (fillfactor = 60);
 
+ALTER TABLE waybill.endpoints
+	ADD batch_max    integer NOT NULL DEFAULT 1 CHECK (batch_max BETWEEN 1 AND 1000), -- events of a POST; 1: no batches
+	ADD batch_wait_s integer NOT NULL DEFAULT 1 CHECK (batch_wait_s BETWEEN 0 AND 300), -- of an event, for company
+	ADD CHECK (batch_max = 1 OR format IN ('waybill', 'sendgrid'));
+
+-- A batch in the one format is none in the other.
+CREATE FUNCTION waybill.dissolve_batches() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	UPDATE waybill.deliveries d SET batch = NULL, batch_members = NULL
+	WHERE d.customer = NEW.customer AND d.endpoint = NEW.endpoint AND d.state = 'due' AND d.batch IS NOT NULL;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER dissolve_batches AFTER UPDATE ON waybill.endpoints FOR EACH ROW
+	WHEN (OLD.format <> NEW.format) EXECUTE FUNCTION waybill.dissolve_batches();
+
 ALTER TABLE waybill.attempts RENAME TO earlier_attempts;
+ALTER TABLE waybill.earlier_attempts ADD batch text;
 CREATE OR REPLACE FUNCTION waybill.forget_attempts() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -20,17 +40,18 @@ END $$;
 
 -- Deliveries that ended before this migration have their attempts in the table, all of them.
 CREATE VIEW support.attempts AS
-SELECT customer, endpoint, event_id, attempt, started_at, duration_ms, status, error, answer FROM waybill.earlier_attempts
+SELECT customer, endpoint, event_id, attempt, started_at, duration_ms, status, error, answer, batch FROM waybill.earlier_attempts
 UNION ALL
-SELECT customer, endpoint, event_id, attempts, started_at, duration_ms, status, NULL, answer FROM waybill.deliveries
+SELECT customer, endpoint, event_id, attempts, started_at, duration_ms, status, NULL, answer, batch FROM waybill.deliveries
 WHERE started_at IS NOT NULL;
 
--- Owes events to an endpoint again: see 0003. What delivered them before stays on record.
+-- Owes events to an endpoint again: see 0003. What delivered them before stays on record; a batch that they are in ends.
 CREATE OR REPLACE FUNCTION waybill.replay(customer text, endpoint text, events text[], failed boolean, since timestamptz, until timestamptz)
 RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	count bigint;
+	batches text[];
 BEGIN
 	WITH again AS (
 		INSERT INTO waybill.deliveries AS d (customer, endpoint, event_id, occurred_at)
@@ -46,14 +67,16 @@ BEGIN
 		SET state = 'due', due_at = now(), ladder_from = d.attempts, finished_at = NULL
 		RETURNING d.*
 	), kept AS (
-		INSERT INTO waybill.earlier_attempts (customer, endpoint, event_id, attempt, started_at, duration_ms, status, answer)
-		SELECT customer, endpoint, event_id, attempts, started_at, duration_ms, status, answer FROM again
+		INSERT INTO waybill.earlier_attempts (customer, endpoint, event_id, attempt, started_at, duration_ms, status, answer, batch)
+		SELECT customer, endpoint, event_id, attempts, started_at, duration_ms, status, answer, batch FROM again
 		WHERE started_at IS NOT NULL ON CONFLICT DO NOTHING
 	)
-	SELECT count(*) FROM again INTO count;
-	-- A statement changes a row once: the copies that were kept go from the deliveries in one of their own.
-	UPDATE waybill.deliveries d SET started_at = NULL, duration_ms = NULL, status = NULL, answer = NULL
-	WHERE d.customer = replay.customer AND d.endpoint = replay.endpoint AND d.state = 'due' AND d.started_at IS NOT NULL;
+	SELECT count(*), array_agg(DISTINCT batch) FILTER (WHERE batch IS NOT NULL) FROM again INTO count, batches;
+	-- A statement changes a row once: the rest is for one of its own.
+	UPDATE waybill.deliveries d
+	SET started_at = NULL, duration_ms = NULL, status = NULL, answer = NULL, batch = NULL, batch_members = NULL
+	WHERE d.customer = replay.customer AND d.endpoint = replay.endpoint AND d.state = 'due'
+	  AND (d.started_at IS NOT NULL OR d.batch = ANY (batches));
 	IF count > 0 THEN
 		NOTIFY waybill_deliveries;
 	END IF;
@@ -89,5 +112,6 @@ FROM waybill.endpoints p CROSS JOIN LATERAL (
 	JOIN waybill.events e ON e.customer = a.customer AND e.occurred_at = d.occurred_at AND e.event_id = a.event_id
 	WHERE a.customer = p.customer AND a.endpoint = p.endpoint AND a.started_at > now() - interval '1 hour') AS t;
 
-GRANT UPDATE (leased_until, started_at, duration_ms, status, answer) ON waybill.deliveries TO waybill_webhookd;
+REVOKE EXECUTE ON FUNCTION waybill.dissolve_batches FROM PUBLIC;
+GRANT UPDATE (ladder_from, leased_until, started_at, duration_ms, status, answer, batch, batch_members) ON waybill.deliveries TO waybill_webhookd;
 SELECT waybill.open_views();
