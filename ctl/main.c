@@ -16,6 +16,7 @@ const struct command commands[] = {
 	{"customer", "add", "CUSTOMER",
 	 {{"title", "TEXT", "the name that people read"},
 	  {"plan", "TEXT", "what was agreed; a word of yours"},
+	  {"contact", "ADDRESS", "whom notices about its endpoints are mailed to; empty for nobody"},
 	  {"time-zone", "ZONE", "where a customer's day and month begin, as Europe/Berlin; default UTC"},
 	  {"header-from", "off|log|enforce", "whether header From must be the login's to use; default enforce"},
 	  {"return-path", "on|off", "whether its mail leaves with an envelope sender of [milter] return_path_host"},
@@ -30,6 +31,7 @@ const struct command commands[] = {
 	{"customer", "set", "CUSTOMER",
 	 {{"title", "TEXT", "the name that people read"},
 	  {"plan", "TEXT", "what was agreed; a word of yours"},
+	  {"contact", "ADDRESS", "whom notices about its endpoints are mailed to; empty for nobody"},
 	  {"time-zone", "ZONE", "where a customer's day and month begin"},
 	  {"max-recipients", "N", "how many recipients one message may have; 0: as many as Postfix takes"},
 	  {"header-from", "off|log|enforce", "whether header From must be the login's to use"},
@@ -236,6 +238,13 @@ const struct command commands[] = {
 	  {"failed", NULL, "only attempts that failed"},
 	  {"limit", "N", "so many at most; default 50"}},
 	 "Lists attempts, the latest first.", cmd_endpoint_log},
+
+	{"notice", "send", "", {{0}},
+	 "Mails what is to be said about endpoints in trouble, once each, to customers' contacts and [ctl] notice_postmaster; "
+	 "run it every minute, as an account of its own.", cmd_notice_send},
+	{"notice", "list", "",
+	 {{"customer", "CUSTOMER", "only its notices"}},
+	 "Lists the notices of the last 30 days and what became of them.", cmd_notice_list},
 
 	{"can", "", "LOGIN ADDRESS", {{0}},
 	 "Says whether a login may send as an address, and why.", cmd_can},

@@ -33,6 +33,12 @@ const struct conf_row settings_rows[] = {
 	 "The domain that customers include in their SPF record."},
 	{"ctl", "spf_check", CONF_PATH, FIELD(spf_check), "", 0, 0, NULL, false,
 	 "The helper waybill-spf-check; when empty, the one beside waybill."},
+	{"ctl", "sendmail", CONF_PATH, FIELD(sendmail), "/usr/sbin/sendmail", 0, 0, NULL, false,
+	 "The program that waybill notice send hands its mails to."},
+	{"ctl", "notice_sender", CONF_STRING, FIELD(notice_sender), "", 0, 0, NULL, false,
+	 "From whom notices are; when empty, postmaster at this host's name."},
+	{"ctl", "notice_postmaster", CONF_STRING, FIELD(notice_postmaster), "", 0, 0, NULL, false,
+	 "Who is sent every notice besides the customer's contact; when empty, nobody."},
 	/* The bouncer's: both judge alike. */
 	{"bouncer", "rules", CONF_PATH, FIELD(rules), "", 0, 0, NULL, false, NULL},
 	COUNTERS_REACH_ROWS(struct settings, CONF_OTHERS),

@@ -24,6 +24,7 @@ struct settings {
 	char *return_path; /* host of the envelope sender that the relay sets; NULL: the customers' own */
 	char *spf_include; /* what customers include in their SPF record */
 	char *spf_check;   /* the helper; NULL: beside this program */
+	char *sendmail, *notice_sender, *notice_postmaster; /* NULL: postmaster@ this host; nobody */
 	/* [redis] and [policyd]: what the takeover guard knows, and its marks */
 	struct counters_settings redis;
 	struct takeover_settings takeover;

@@ -112,6 +112,91 @@ FROM waybill.endpoints p CROSS JOIN LATERAL (
 	JOIN waybill.events e ON e.customer = a.customer AND e.occurred_at = d.occurred_at AND e.event_id = a.event_id
 	WHERE a.customer = p.customer AND a.endpoint = p.endpoint AND a.started_at > now() - interval '1 hour') AS t;
 
-REVOKE EXECUTE ON FUNCTION waybill.dissolve_batches FROM PUBLIC;
+-- Notices of an endpoint's trouble that go out by mail, to the customer and to the postmaster: the customer's other
+-- endpoints, if there are any, may be in the same trouble. waybill notice send sends them.
+ALTER TABLE waybill.customers ADD contact text NOT NULL DEFAULT '';  -- mail address; empty: none
+
+CREATE TABLE waybill.notices (
+	id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	customer      text NOT NULL,
+	endpoint      text NOT NULL,
+	type          text NOT NULL,                    -- the event's
+	reason        text NOT NULL,
+	failing_since timestamptz,
+	failures      integer NOT NULL,
+	created_at    timestamptz NOT NULL DEFAULT now(),
+	taken_at      timestamptz,                      -- somebody sends it, or began to
+	settled_at    timestamptz,
+	outcome       text,                             -- sent, over (there was nothing to say any more), nobody (to tell), failed
+	tries         integer NOT NULL DEFAULT 0,
+	FOREIGN KEY (customer, endpoint) REFERENCES waybill.endpoints ON DELETE CASCADE
+);
+CREATE INDEX ON waybill.notices (id) WHERE settled_at IS NULL;
+CREATE INDEX ON waybill.notices (customer, endpoint);
+CREATE INDEX ON waybill.notices (created_at);
+
+CREATE OR REPLACE FUNCTION waybill.endpoint_notice(e waybill.endpoints, type text)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	id text := waybill.endpoint_event(e.customer, type, jsonb_build_object('endpoint', e.endpoint, 'url', e.url,
+		'reason', e.status_reason, 'failing_since', e.failing_since, 'failures', e.failures));
+BEGIN
+	INSERT INTO waybill.notices (customer, endpoint, type, reason, failing_since, failures)
+	VALUES (e.customer, e.endpoint, endpoint_notice.type, e.status_reason, e.failing_since, e.failures);
+	INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)
+	SELECT o.customer, o.endpoint, id, now() FROM waybill.endpoints o
+	WHERE o.customer = e.customer AND o.endpoint <> e.endpoint AND o.status <> 'disabled'
+	  AND (o.events = '{}' OR endpoint_notice.type = ANY (o.events));
+	NOTIFY waybill_deliveries;
+END $$;
+
+-- Takes notices to be sent, the oldest first, MOST at most; nobody else gets them within ten minutes, and none is taken more
+-- than five times: a mail whose sender died is sent again rather than never. What is a day old, or over by now, is settled.
+CREATE FUNCTION waybill.take_notices(most integer)
+RETURNS TABLE (id bigint, customer text, contact text, endpoint text, url text, type text, reason text,
+               failing_since timestamptz, failures integer, created_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	DELETE FROM waybill.notices n WHERE n.created_at < now() - interval '30 days';
+	UPDATE waybill.notices n SET settled_at = now(), outcome = CASE WHEN n.tries >= 5 THEN 'failed' ELSE 'over' END
+	FROM waybill.endpoints e
+	WHERE n.settled_at IS NULL AND e.customer = n.customer AND e.endpoint = n.endpoint
+	  AND (n.tries >= 5 AND n.taken_at < now() - interval '10 minutes' OR n.created_at < now() - interval '1 day'
+	       OR e.status = 'active' AND e.failing_since IS NULL);
+	RETURN QUERY WITH taken AS (
+		UPDATE waybill.notices n SET taken_at = now(), tries = n.tries + 1
+		WHERE n.id IN (SELECT f.id FROM waybill.notices f WHERE f.settled_at IS NULL
+		               AND (f.taken_at IS NULL OR f.taken_at < now() - interval '10 minutes')
+		               ORDER BY f.id LIMIT most FOR UPDATE SKIP LOCKED)
+		RETURNING n.*
+	)
+	SELECT t.id, t.customer, c.contact, t.endpoint, e.url, t.type, t.reason, t.failing_since, t.failures, t.created_at
+	FROM taken t JOIN waybill.customers c ON c.customer = t.customer
+	JOIN waybill.endpoints e ON e.customer = t.customer AND e.endpoint = t.endpoint
+	ORDER BY t.customer, t.id;
+END $$;
+
+CREATE FUNCTION waybill.settle_notices(ids bigint[], outcome text)
+RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	UPDATE waybill.notices n SET settled_at = now(), outcome = settle_notices.outcome
+	WHERE n.id = ANY (ids) AND n.settled_at IS NULL
+$$;
+
+CREATE VIEW support.notices AS
+SELECT created_at, customer, endpoint, type, reason, failing_since, failures, settled_at, outcome, tries
+FROM waybill.notices;
+
+-- Who sends them needs to read and write nothing else.
+DO $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'waybill_notices') THEN
+		CREATE ROLE waybill_notices LOGIN;
+	END IF;
+END $$;
+GRANT USAGE ON SCHEMA waybill TO waybill_notices;
+
+REVOKE EXECUTE ON FUNCTION waybill.dissolve_batches, waybill.take_notices, waybill.settle_notices FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION waybill.take_notices, waybill.settle_notices TO waybill_notices, waybill_admin;
 GRANT UPDATE (ladder_from, leased_until, started_at, duration_ms, status, answer, batch, batch_members) ON waybill.deliveries TO waybill_webhookd;
 SELECT waybill.open_views();
