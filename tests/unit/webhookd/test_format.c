@@ -175,10 +175,10 @@ static void test_batches(void **state)
 	size_t len;
 	struct event_row rows[2];
 	char *delivered = read_file(FOLDER "/delivered.event", &len),
-	     *hostile = read_file(FOLDER "/hostile.event", &len);
+	     *bounced = read_file(FOLDER "/bounced.event", &len);
 	(void)state;
 	read_row(delivered, &rows[0]);
-	read_row(hostile, &rows[1]);
+	read_row(bounced, &rows[1]);
 	for (enum format format = 0; format < FORMAT_MAX; format++) {
 		struct buffer body = {0};
 		assert_true(format_has_batches(format) == (format == FORMAT_WAYBILL || format == FORMAT_SENDGRID));
@@ -196,7 +196,7 @@ static void test_batches(void **state)
 	buffer_free(&one);
 	buffer_free(&single);
 	free(delivered);
-	free(hostile);
+	free(bounced);
 }
 
 static void test_names(void **state)
