@@ -71,7 +71,7 @@ const char *outbox_error(const struct outbox *outbox)
 /* Every statement here looks rows up by index, a thousand at a time. The planner takes arrays and the recursion for larger
  * than they are, and the tables for as small as they were at the last ANALYZE: it would scan them whole. */
 static const char session_sql[] = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
-				  " SET jit = off; LISTEN " CHANNEL;
+				  " SET plan_cache_mode = force_generic_plan; SET jit = off; LISTEN " CHANNEL;
 
 enum pg_status outbox_listen(struct outbox *outbox)
 {

@@ -77,8 +77,8 @@ static void count_tries(const struct pg_result *rows, size_t row, size_t count, 
 	}
 }
 
-static struct delivery *make_batch(const struct lease *lease, const struct outbox_batch *batch,
-				   const struct pg_result *rows, size_t row, size_t count)
+static struct delivery *make_batch(struct lease *lease, const struct outbox_batch *batch, const struct pg_result *rows,
+				   size_t row, size_t count)
 {
 	int attempts, tries;
 	struct event_row *events = memory_zero(count, sizeof(*events));
@@ -91,7 +91,8 @@ static struct delivery *make_batch(const struct lease *lease, const struct outbo
 		delivery_add_event(d, pg_field(rows, row + i, ROW_EVENT_ID), pg_int(rows, row + i, ROW_OCCURRED),
 				   pg_int(rows, row + i, ROW_RECORDED));
 	}
-	format_batch(batch->endpoint->format, text_of(batch->id), events, count, &d->body);
+	format_batch(batch->endpoint->format, text_of(batch->id), events, count, &lease->scratch);
+	outbox_take_body(lease, d);
 	free(events);
 	return d;
 }
@@ -140,7 +141,8 @@ static enum pg_status form(struct lease *lease, struct delivery_list *out)
 		delivery_list_add(&made, make_batch(lease, batch, lease->rows, batch->row, batch->count));
 	}
 	outbox_arrays_close(columns, FORM_MAX, params);
-	enum pg_status status = made.count ? pg_query(lease->outbox->pg, form_sql, params, FORM_MAX, NULL) : PG_OK;
+	enum pg_status status =
+		made.count ? pg_query_again(lease->outbox->pg, form_sql, params, FORM_MAX, NULL) : PG_OK;
 	if (status == PG_OK)
 		delivery_list_join(out, &made);
 	delivery_list_free(&made);
@@ -228,7 +230,7 @@ static enum pg_status want(struct lease *lease, struct delivery_list *out)
 	}
 	outbox_arrays_close(columns, WANT_MAX, params);
 	enum pg_status status =
-		any ? pg_query(lease->outbox->pg, lease->outbox->members_sql, params, WANT_MAX, &rows) : PG_OK;
+		any ? pg_query_again(lease->outbox->pg, lease->outbox->members_sql, params, WANT_MAX, &rows) : PG_OK;
 	if (status == PG_OK && any)
 		status = take_members(lease, rows, out);
 	pg_result_free(&rows);

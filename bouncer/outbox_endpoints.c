@@ -132,7 +132,7 @@ enum pg_status outbox_endpoints_load(struct outbox *outbox, const struct pg_resu
 	struct pg_result *rows;
 	endpoints_named(leased, &wanted);
 	const char *params[] = {buffer_string(&wanted)};
-	enum pg_status status = pg_query(outbox->pg, endpoints_sql, params, 1, &rows);
+	enum pg_status status = pg_query_again(outbox->pg, endpoints_sql, params, 1, &rows);
 	buffer_free(&wanted);
 	if (status != PG_OK)
 		return status;

@@ -70,8 +70,12 @@ struct lease {
 	const struct pg_result *rows;
 	struct outbox_endpoints endpoints;
 	struct outbox_batches batches;
+	struct buffer scratch; /* bodies are made here: each takes no more memory than it is long */
 	int64_t now_ms;
 };
+
+/* Gives DELIVERY what SCRATCH holds as its body, and empties that. */
+void outbox_take_body(struct lease *lease, struct delivery *delivery);
 
 void outbox_row_event(const struct pg_result *rows, size_t row, struct event_row *event);
 int64_t outbox_start_until(const struct outbox *outbox, const struct endpoint *endpoint, int64_t now_ms);

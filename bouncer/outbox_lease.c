@@ -86,8 +86,14 @@ int64_t outbox_start_until(const struct outbox *outbox, const struct endpoint *e
 	return now_ms + outbox->settings.lease_ms - endpoint->timeout_ms - OUTBOX_MARGIN_MS / 2;
 }
 
-static struct delivery *make_delivery(const struct lease *lease, size_t row, struct endpoint *endpoint,
-				      const char *reason)
+void outbox_take_body(struct lease *lease, struct delivery *delivery)
+{
+	size_t len = lease->scratch.len;
+	delivery->body = (struct buffer){.ptr = text_copy(buffer_view(&lease->scratch)), .len = len, .cap = len + 1};
+	lease->scratch.len = 0;
+}
+
+static struct delivery *make_delivery(struct lease *lease, size_t row, struct endpoint *endpoint, const char *reason)
 {
 	const struct pg_result *rows = lease->rows;
 	struct event_row event;
@@ -105,7 +111,8 @@ static struct delivery *make_delivery(const struct lease *lease, size_t row, str
 		d->state = DELIVERY_LOST;
 		d->error = text_copy(TEXT("the event is no longer kept"));
 	} else {
-		envelope_body(endpoint, &event, &d->body);
+		envelope_body(endpoint, &event, &lease->scratch);
+		outbox_take_body(lease, d);
 	}
 	return d;
 }
@@ -170,7 +177,7 @@ static enum pg_status lease_rows(struct outbox *outbox, size_t max, const char *
 	snprintf(lease_ms, sizeof(lease_ms), "%lld", (long long)outbox->settings.lease_ms);
 	snprintf(failures, sizeof(failures), "%d", outbox->settings.breaker_failures);
 	const char *params[] = {outbox->customer, outbox->endpoint, each, held, most, lease_ms, failures};
-	return pg_query(outbox->pg, outbox->lease_sql, params, sizeof(params) / sizeof(params[0]), rows);
+	return pg_query_again(outbox->pg, outbox->lease_sql, params, sizeof(params) / sizeof(params[0]), rows);
 }
 
 enum pg_status outbox_lease(struct outbox *outbox, size_t max, struct text held, int64_t now_ms,
@@ -202,6 +209,7 @@ enum pg_status outbox_lease(struct outbox *outbox, size_t max, struct text held,
 		take_turn(outbox, rows, max);
 	}
 	delivery_list_free(&made);
+	buffer_free(&lease.scratch);
 	outbox_batches_free(&lease.batches);
 	outbox_endpoints_free(&lease.endpoints);
 	pg_result_free(&rows);
