@@ -21,7 +21,7 @@
 /* While leases come back as large as this, there is a backlog, and this many deliveries are held ready, so that the loop
  * always has something to post during the next lease. */
 #define BACKLOG_LEASE (BATCH_MAX / 2)
-#define BACKLOG_HELD  (2 * BATCH_MAX)
+#define BACKLOG_HELD  (BATCH_MAX + BATCH_MAX / 2)
 
 /* Finished deliveries wait this long for company before they are recorded, while there are only a few. */
 #define LINGER_MS  3

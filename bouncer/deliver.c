@@ -43,9 +43,9 @@ static void log_attempt(const struct delivery *d)
 			  d->endpoint->customer, d->endpoint->id, d->attempt, (double)d->duration_ms / 1000, d->outcome,
 			  d->status);
 	else
-		log_info("%s: customer=%s, endpoint=%s, attempt=%d, delay=%.3f, status=%s (%s%.0d), next=%llds",
-			 d->id, d->endpoint->customer, d->endpoint->id, d->attempt, (double)d->duration_ms / 1000,
-			 d->outcome, d->error ? d->error : "", d->status, (long long)d->wait_ms / 1000);
+		log_info("%s: customer=%s, endpoint=%s, attempt=%d, delay=%.3f, status=%s (%s%.0d), next=%llds", d->id,
+			 d->endpoint->customer, d->endpoint->id, d->attempt, (double)d->duration_ms / 1000, d->outcome,
+			 d->error ? d->error : "", d->status, (long long)d->wait_ms / 1000);
 }
 
 static void finish(struct deliver *deliver, struct delivery *d)
