@@ -88,11 +88,8 @@ static void random_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sha256),
-		cmocka_unit_test(hmac),
-		cmocka_unit_test(mac_of_parts),
-		cmocka_unit_test(equal),
-		cmocka_unit_test(random_bytes),
+		cmocka_unit_test(sha256), cmocka_unit_test(hmac),         cmocka_unit_test(mac_of_parts),
+		cmocka_unit_test(equal),  cmocka_unit_test(random_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
