@@ -1,4 +1,4 @@
--- What a delivery costs: leases that move no index, and one row written for an attempt that delivers.
+-- Webhooks: leases that move no index and one row written for an attempt that delivers; batches; notices by mail.
 
 -- A lease stands beside due_at, which the index of what is due holds: taking one is an update in place (HOT), given room
 -- on the page. The attempt that delivered stands in the delivery's own row; the others, which are few, in a table of theirs.
@@ -17,6 +17,14 @@ ALTER TABLE waybill.endpoints
 	ADD batch_max    integer NOT NULL DEFAULT 1 CHECK (batch_max BETWEEN 1 AND 1000), -- events of a POST; 1: no batches
 	ADD batch_wait_s integer NOT NULL DEFAULT 1 CHECK (batch_wait_s BETWEEN 0 AND 300), -- of an event, for company
 	ADD CHECK (batch_max = 1 OR format IN ('waybill', 'sendgrid'));
+
+DROP TRIGGER audit_update ON waybill.endpoints;
+CREATE TRIGGER audit_update AFTER UPDATE ON waybill.endpoints FOR EACH ROW
+	WHEN ((OLD.url, OLD.format, OLD.events, OLD.v1a, OLD.sealed_secret, OLD.sealed_header, OLD.sealed_certificate, OLD.timeout_s,
+	       OLD.batch_max, OLD.batch_wait_s, OLD.status)
+	      IS DISTINCT FROM (NEW.url, NEW.format, NEW.events, NEW.v1a, NEW.sealed_secret, NEW.sealed_header, NEW.sealed_certificate,
+	       NEW.timeout_s, NEW.batch_max, NEW.batch_wait_s, NEW.status))
+	EXECUTE FUNCTION waybill.keep_audit('endpoint', 'customer', 'endpoint');
 
 -- A batch in the one format is none in the other.
 CREATE FUNCTION waybill.dissolve_batches() RETURNS trigger

@@ -76,6 +76,9 @@ def test_a_batch_stays_the_same(relay, waybill):  # noqa: F811
     relay.end()
     late = relay.event(endpoint, occurred_at="2026-11-20 00:00:00+00")
     waybill("endpoint", "set", endpoint, "--batch", "2")
+    [change] = relay.sql("SELECT before, after FROM waybill.audit WHERE object LIKE %s AND before IS NOT NULL"
+                         " AND before ->> 'batch_max' IS DISTINCT FROM after ->> 'batch_max'", f"%{endpoint}%")
+    assert (change["before"]["batch_max"], change["after"]["batch_max"]) == (10, 2)
     relay.run()
     due_now(relay, endpoint)
     relay.until("the second attempt", lambda: len(relay.attempts(endpoint, min(owed))) == 2)
