@@ -206,3 +206,20 @@ def test_killed_between_attempts(relay, waybill):  # noqa: F811
     assert all(bodies[post.headers["webhook-id"]] == post.body for post in posts)
     assert sum(len(members(post)) for post in {p.headers["webhook-id"]: p for p in posts}.values()) == 2000
     assert sum(ids(server, "killed").values()) - len(bodies) <= 3 * 16 * 20
+
+
+def test_two_instances(relay, waybill):  # noqa: F811
+    """Nobody posts a batch that another one holds, and no event is in two."""
+    server = relay.server()
+    endpoints = [add(waybill, server, "slow/0.02", f"two{n}", "--batch", "20", "--batch-wait", "0")[0] for n in range(3)]
+    for endpoint in endpoints:
+        many(relay, endpoint, 600)
+    relay.run("first", endpoint_held=40)
+    relay.run("second", endpoint_held=40)
+    relay.until("all are delivered", lambda: all(delivered(relay, endpoint) == 600 for endpoint in endpoints))
+    for n in range(3):
+        posts = server.posts(f"two{n}")
+        assert set(ids(server, f"two{n}").values()) == {1}
+        assert sum(len(members(post)) for post in posts) == len({event for post in posts for event in members(post)}) == 600
+    for name in "first", "second":
+        assert relay.log(name).count("status=delivered") > 5
