@@ -123,11 +123,20 @@ static void name_sender(struct sending *s)
 		snprintf(s->sender, sizeof(s->sender), "postmaster@%s", s->host);
 }
 
+/* Not as the admin that the other commands are. */
+static void take_own_role(struct settings *settings)
+{
+	char *admin = settings->postgres;
+	settings->postgres = settings->notice_postgres;
+	settings->notice_postgres = admin;
+}
+
 int cmd_notice_send(struct ctl *ctl)
 {
 	struct pg_result *rows;
 	struct sending s = {.ctl = ctl};
 	char most[24];
+	take_own_role(&ctl->settings);
 	snprintf(most, sizeof(most), "%d", NOTICES_MAX);
 	int status = database_query(ctl, take_sql, PARAMS(most), &rows);
 	if (status)

@@ -33,6 +33,8 @@ const struct conf_row settings_rows[] = {
 	 "The domain that customers include in their SPF record."},
 	{"ctl", "spf_check", CONF_PATH, FIELD(spf_check), "", 0, 0, NULL, false,
 	 "The helper waybill-spf-check; when empty, the one beside waybill."},
+	{"ctl", "notice_postgres", CONF_STRING, FIELD(notice_postgres), "dbname=waybill user=waybill_notices", 0, 0,
+	 NULL, false, "How waybill notice send reaches Postgres: as a role that may do nothing else."},
 	{"ctl", "sendmail", CONF_PATH, FIELD(sendmail), "/usr/sbin/sendmail", 0, 0, NULL, false,
 	 "The program that waybill notice send hands its mails to."},
 	{"ctl", "notice_sender", CONF_STRING, FIELD(notice_sender), "", 0, 0, NULL, false,

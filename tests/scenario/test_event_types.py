@@ -120,7 +120,7 @@ def test_webhooks_own_and_their_mail(stack, story, arrived):
     wrapper.write_text(f'#!/bin/sh\nexec /usr/sbin/sendmail -C {stack.node.postfix.etc} "$@"\n')
     wrapper.chmod(0o755)
     conf = stack.home / "notices.conf"
-    conf.write_text(f"[ctl]\npostgres = {stack.postgres.conninfo('waybill_notices')}\nsendmail = {wrapper}\n"
+    conf.write_text(f"[ctl]\nnotice_postgres = {stack.postgres.conninfo('waybill_notices')}\nsendmail = {wrapper}\n"
                     "notice_sender = relay@relay.test\n")
     stack.node.waybill("customer", "set", "acme", "--contact", "ops@dest.test")
 

@@ -29,7 +29,7 @@ def notices(relay, tmp_path):
     conf = relay.home / "notices.conf"
 
     def send(status=0, **settings):
-        values = {"postgres": relay.postgres.conninfo("waybill_notices"), "sendmail": program,
+        values = {"notice_postgres": relay.postgres.conninfo("waybill_notices"), "sendmail": program,
                   "notice_sender": "relay@relay.example", **settings}
         conf.write_text("[ctl]\n" + "".join(f"{key} = {value}\n" for key, value in values.items()))
         done = subprocess.run([relay.bin / "waybill", "-c", conf, "notice", "send"], capture_output=True, text=True)
