@@ -12,7 +12,7 @@
 
 #include "bouncer/json.h"
 
-/* Held in memory at most, leased or waiting to be recorded. */
+/* Events held in memory at most, leased or waiting to be recorded; one batch more than that. */
 #define HELD_MAX 4096
 
 /* Of one lease and of one record. Larger ones gain nothing more. */
@@ -21,7 +21,7 @@
 /* While leases come back as large as this, there is a backlog, and this many deliveries are held ready, so that the loop
  * always has something to post during the next lease. */
 #define BACKLOG_LEASE (BATCH_MAX / 2)
-#define BACKLOG_HELD  (2 * BATCH_MAX)
+#define BACKLOG_HELD  (BATCH_MAX + BATCH_MAX / 2)
 
 /* Finished deliveries wait this long for company before they are recorded, while there are only a few. */
 #define LINGER_MS  3
@@ -111,7 +111,7 @@ static void accept_one(struct clerk *clerk, struct delivery *delivery)
 	} else if (delivery->state == DELIVERY_LEASED) {
 		delivery_list_add(&clerk->unused, delivery);
 	} else {
-		log_warning("%s: customer=%s, endpoint=%s, status=not sent (%s)", delivery->event_id,
+		log_warning("%s: customer=%s, endpoint=%s, status=not sent (%s)", delivery->id,
 			    delivery->endpoint->customer, delivery->endpoint->id, delivery->error);
 		delivery_judge(delivery, 0);
 		delivery_list_add(&clerk->done, delivery);
@@ -168,7 +168,8 @@ static void put_back(struct clerk *clerk, struct delivery_list *list, struct del
 static enum pg_status record_singly(struct clerk *clerk, struct delivery_list *batch)
 {
 	while (batch->head) {
-		struct delivery_list one = {.head = batch->head, .tail = batch->head, .count = 1};
+		struct delivery_list one = {
+			.head = batch->head, .tail = batch->head, .count = batch->head->event_count};
 		struct delivery *rest = batch->head->next;
 		batch->head->next = NULL;
 		enum pg_status status = outbox_record(clerk->outbox, &one);
@@ -177,7 +178,7 @@ static enum pg_status record_singly(struct clerk *clerk, struct delivery_list *b
 			return status;
 		struct delivery *d = delivery_list_take(batch);
 		if (status == PG_FAILED)
-			log_error("%s: customer=%s, endpoint=%s: recording attempt %d failed: %s", d->event_id,
+			log_error("%s: customer=%s, endpoint=%s: recording attempt %d failed: %s", d->id,
 				  d->endpoint->customer, d->endpoint->id, d->attempt, outbox_error(clerk->outbox));
 		delivery_free(&d);
 	}
@@ -346,10 +347,13 @@ void clerk_done(struct clerk *clerk, struct delivery *delivery)
 {
 	pthread_mutex_lock(&clerk->lock);
 	bool ok = delivery->ok || delivery->state == DELIVERY_UNUSED;
+	/* It looks at all there is once it is awake: the first to lie there wakes it for the others. */
+	bool first = !clerk->done.count && !clerk->unused.count;
 	lanes_done(clerk->lanes, delivery, ok, delivery->gone || delivery->pause_ms > 0, &clerk->unused);
 	delivery_list_add(delivery->state == DELIVERY_UNUSED ? &clerk->unused : &clerk->done, delivery);
 	pthread_mutex_unlock(&clerk->lock);
-	raise_fd(clerk->to_clerk);
+	if (first)
+		raise_fd(clerk->to_clerk);
 }
 
 void clerk_stop(struct clerk *clerk)

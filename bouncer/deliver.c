@@ -39,19 +39,20 @@ static int64_t monotonic_ms(void)
 static void log_attempt(const struct delivery *d)
 {
 	if (d->ok)
-		log_debug("%s: customer=%s, endpoint=%s, attempt=%d, delay=%.3f, status=%s (%d)", d->event_id,
+		log_debug("%s: customer=%s, endpoint=%s, attempt=%d, delay=%.3f, status=%s (%d)", d->id,
 			  d->endpoint->customer, d->endpoint->id, d->attempt, (double)d->duration_ms / 1000, d->outcome,
 			  d->status);
 	else
-		log_info("%s: customer=%s, endpoint=%s, attempt=%d, delay=%.3f, status=%s (%s%.0d), next=%llds",
-			 d->event_id, d->endpoint->customer, d->endpoint->id, d->attempt, (double)d->duration_ms / 1000,
-			 d->outcome, d->error ? d->error : "", d->status, (long long)d->wait_ms / 1000);
+		log_info("%s: customer=%s, endpoint=%s, attempt=%d, delay=%.3f, status=%s (%s%.0d), next=%llds", d->id,
+			 d->endpoint->customer, d->endpoint->id, d->attempt, (double)d->duration_ms / 1000, d->outcome,
+			 d->error ? d->error : "", d->status, (long long)d->wait_ms / 1000);
 }
 
 static void finish(struct deliver *deliver, struct delivery *d)
 {
-	uint32_t random;
-	digest_random(&random, sizeof(random));
+	uint32_t random = 0;
+	if (d->status / 100 != 2) /* no wait, no jitter */
+		digest_random(&random, sizeof(random));
 	d->state = DELIVERY_POSTED;
 	delivery_judge(d, random);
 	log_attempt(d);

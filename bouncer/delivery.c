@@ -36,6 +36,8 @@ void endpoint_free(struct endpoint **endpoint)
 	*endpoint = NULL;
 	if (!e || atomic_fetch_sub(&e->users, 1) > 1)
 		return;
+	if (e->signer)
+		e->signer_free(e->signer);
 	for (size_t i = 0; i < 2; i++)
 		wipe(&e->keys[i]);
 	wipe(&e->header);
@@ -46,13 +48,33 @@ void endpoint_free(struct endpoint **endpoint)
 	free(e);
 }
 
-struct delivery *delivery_new(struct endpoint *endpoint, struct text event_id, int attempt)
+static struct delivery *make(struct endpoint *endpoint, struct text id, size_t count, int attempt)
 {
 	struct delivery *d = memory_zero(1, sizeof(*d));
 	d->endpoint = endpoint_share(endpoint);
-	d->event_id = text_copy(event_id);
+	d->id = text_copy(id);
+	d->events = memory_zero(count, sizeof(*d->events));
 	d->attempt = d->try = attempt;
 	return d;
+}
+
+struct delivery *delivery_new(struct endpoint *endpoint, struct text event_id, int attempt)
+{
+	struct delivery *d = make(endpoint, event_id, 1, attempt);
+	delivery_add_event(d, event_id, 0, 0);
+	return d;
+}
+
+struct delivery *delivery_new_batch(struct endpoint *endpoint, struct text id, size_t count, int attempt)
+{
+	struct delivery *d = make(endpoint, id, count, attempt);
+	d->batch = true;
+	return d;
+}
+
+void delivery_add_event(struct delivery *batch, struct text event_id, int64_t occurred_us, int64_t recorded_us)
+{
+	batch->events[batch->event_count++] = (struct delivery_event){text_copy(event_id), occurred_us, recorded_us};
 }
 
 void delivery_free(struct delivery **delivery)
@@ -62,7 +84,10 @@ void delivery_free(struct delivery **delivery)
 	if (!d)
 		return;
 	endpoint_free(&d->endpoint);
-	free(d->event_id);
+	for (size_t i = 0; i < d->event_count; i++)
+		free(d->events[i].id);
+	free(d->events);
+	free(d->id);
 	free(d->error);
 	buffer_free(&d->body);
 	buffer_free(&d->answer);
@@ -109,7 +134,7 @@ void delivery_list_add(struct delivery_list *list, struct delivery *delivery)
 	else
 		list->head = delivery;
 	list->tail = delivery;
-	list->count++;
+	list->count += delivery->event_count;
 }
 
 struct delivery *delivery_list_take(struct delivery_list *list)
@@ -120,7 +145,7 @@ struct delivery *delivery_list_take(struct delivery_list *list)
 	list->head = first->next;
 	if (!list->head)
 		list->tail = NULL;
-	list->count--;
+	list->count -= first->event_count;
 	first->next = NULL;
 	return first;
 }

@@ -5,7 +5,7 @@
 #include "common/webhook_key.h"
 
 #include "bouncer/json.h"
-#include "bouncer/signature.h"
+#include "bouncer/signer.h"
 
 /* Mailgun, "Securing webhooks": a token of 50 characters, once only, and HMAC-SHA-256 over timestamp and token under the
  * signing key, in hex. The key is the secret as the customer has it, without whsec_. Time and token are the event's own,
@@ -63,24 +63,16 @@ static struct buffer *line(struct envelope *envelope, const char *name)
 	return out;
 }
 
-static void add_asymmetric(const struct delivery *delivery, int64_t now, struct buffer *out)
-{
-	struct webhook_key *key = webhook_key_derive(WEBHOOK_KEY_ED25519, buffer_view(&delivery->endpoint->keys[0]));
-	signature_add_v1a(key, text_of(delivery->event_id), now, buffer_view(&delivery->body), out);
-	webhook_key_free(&key);
-}
-
 /* Twilio SendGrid, "Getting started with the Event Webhook security features": ECDSA over timestamp and body. */
-static void sendgrid_headers(const struct delivery *delivery, int64_t now, struct envelope *out)
+static void sendgrid_headers(const struct delivery *delivery, const struct webhook_key *key, int64_t now,
+			     struct envelope *out)
 {
 	struct buffer message = {0}, signature = {0};
-	struct webhook_key *key = webhook_key_derive(WEBHOOK_KEY_P256, buffer_view(&delivery->endpoint->keys[0]));
 	buffer_format(&message, "%lld", (long long)now);
 	buffer_text(&message, buffer_view(&delivery->body));
 	webhook_key_sign(key, buffer_view(&message), &signature);
 	encode_base64(buffer_view(&signature), line(out, "X-Twilio-Email-Event-Webhook-Signature"));
 	buffer_format(line(out, "X-Twilio-Email-Event-Webhook-Timestamp"), "%lld", (long long)now);
-	webhook_key_free(&key);
 	buffer_free(&message);
 	buffer_free(&signature);
 }
@@ -88,19 +80,16 @@ static void sendgrid_headers(const struct delivery *delivery, int64_t now, struc
 void envelope_headers(const struct delivery *delivery, int64_t now, struct envelope *out)
 {
 	const struct endpoint *endpoint = delivery->endpoint;
+	struct signer *signer = signer_of(delivery->endpoint);
 	struct buffer signatures = {0};
 	*out = (struct envelope){0};
-	for (size_t i = 0; i < endpoint->key_count; i++)
-		signature_add(buffer_view(&endpoint->keys[i]), text_of(delivery->event_id), now,
-			      buffer_view(&delivery->body), &signatures);
-	if (endpoint->asymmetric)
-		add_asymmetric(delivery, now, &signatures);
+	signer_sign(signer, text_of(delivery->id), now, buffer_view(&delivery->body), &signatures);
 	buffer_text(line(out, "Content-Type"), TEXT("application/json"));
-	buffer_text(line(out, "webhook-id"), text_of(delivery->event_id));
+	buffer_text(line(out, "webhook-id"), text_of(delivery->id));
 	buffer_format(line(out, "webhook-timestamp"), "%lld", (long long)now);
 	buffer_text(line(out, "webhook-signature"), buffer_view(&signatures));
-	if (endpoint->format == FORMAT_SENDGRID)
-		sendgrid_headers(delivery, now, out);
+	if (signer_p256(signer))
+		sendgrid_headers(delivery, signer_p256(signer), now, out);
 	if (endpoint->header.len)
 		buffer_text(&out->lines[out->count++], buffer_view(&endpoint->header));
 	buffer_free(&signatures);

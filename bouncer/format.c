@@ -10,6 +10,12 @@ static void (*const writers[FORMAT_MAX])(const struct event_row *row, struct buf
 	[FORMAT_POSTMARK] = format_postmark, [FORMAT_SES] = format_ses,
 };
 
+static void (*const batch_writers[FORMAT_MAX])(struct text id, const struct event_row *rows, size_t count,
+					       struct buffer *out) = {
+	[FORMAT_WAYBILL] = format_waybill_batch,
+	[FORMAT_SENDGRID] = format_sendgrid_batch,
+};
+
 enum format format_of(struct text name)
 {
 	enum format format = 0;
@@ -21,6 +27,16 @@ enum format format_of(struct text name)
 void format_body(enum format format, const struct event_row *row, struct buffer *out)
 {
 	writers[format](row, out);
+}
+
+bool format_has_batches(enum format format)
+{
+	return batch_writers[format] != NULL;
+}
+
+void format_batch(enum format format, struct text id, const struct event_row *rows, size_t count, struct buffer *out)
+{
+	batch_writers[format](id, rows, count, out);
 }
 
 void format_members(struct json *json, const struct event_row *row, const struct format_member *members, size_t count)

@@ -11,7 +11,7 @@
 
 enum format {
 	FORMAT_WAYBILL,  /* the native one: Standard Webhooks 1.0 around the event */
-	FORMAT_SENDGRID, /* Twilio SendGrid's Event Webhook: an array of one event */
+	FORMAT_SENDGRID, /* Twilio SendGrid's Event Webhook: an array, of one event if not of a batch */
 	FORMAT_MAILGUN,  /* Mailgun's event-data; envelope.h puts the signature beside it */
 	FORMAT_POSTMARK, /* Postmark's Delivery, Bounce, SpamComplaint and SubscriptionChange webhooks */
 	FORMAT_SES,      /* Amazon SES's event publishing: the inner JSON, without the SNS envelope */
@@ -25,5 +25,11 @@ enum format format_of(struct text name);
 
 /* Appends the body to OUT. */
 void format_body(enum format format, const struct event_row *row, struct buffer *out);
+
+/* Can several events be one body? */
+bool format_has_batches(enum format format);
+/* Appends the body of a batch called ID, of COUNT events (one at least): SendGrid's array, or the native envelope around
+ * the native bodies, with the time of the last. */
+void format_batch(enum format format, struct text id, const struct event_row *rows, size_t count, struct buffer *out);
 
 #endif

@@ -53,7 +53,9 @@ struct text format_reason(const struct event_row *row);
 void format_message_id(const struct event_row *row, struct buffer *out);
 
 void format_waybill(const struct event_row *row, struct buffer *out);
+void format_waybill_batch(struct text id, const struct event_row *rows, size_t count, struct buffer *out);
 void format_sendgrid(const struct event_row *row, struct buffer *out);
+void format_sendgrid_batch(struct text id, const struct event_row *rows, size_t count, struct buffer *out);
 void format_mailgun(const struct event_row *row, struct buffer *out);
 void format_postmark(const struct event_row *row, struct buffer *out);
 void format_ses(const struct event_row *row, struct buffer *out);

@@ -1,4 +1,4 @@
-/* Twilio SendGrid, "Event Webhook Reference": an array; here always of one event. */
+/* Twilio SendGrid, "Event Webhook Reference": an array, of one event if not of a batch. */
 
 #include "bouncer/format_internal.h"
 
@@ -48,17 +48,29 @@ static void add_failure(struct json *json, const struct event_row *row, enum for
 	json_string(json, "bounce_classification", text_of(format_bounce(row)->sendgrid));
 }
 
-void format_sendgrid(const struct event_row *row, struct buffer *out)
+static void add_event(struct json *json, const struct event_row *row)
+{
+	enum format_kind kind = format_kind(row);
+	json_open(json, NULL, '{');
+	add_common(json, row, kind);
+	if (kind == KIND_DELIVERED || kind == KIND_DEFERRED || kind == KIND_BOUNCED)
+		add_delivery(json, row);
+	if (kind == KIND_BOUNCED || kind == KIND_REJECTED || kind == KIND_DROPPED)
+		add_failure(json, row, kind);
+	json_close(json, '}');
+}
+
+void format_sendgrid_batch(struct text id, const struct event_row *rows, size_t count, struct buffer *out)
 {
 	struct json json = {.out = out};
-	enum format_kind kind = format_kind(row);
+	(void)id; /* SendGrid's have none */
 	json_open(&json, NULL, '[');
-	json_open(&json, NULL, '{');
-	add_common(&json, row, kind);
-	if (kind == KIND_DELIVERED || kind == KIND_DEFERRED || kind == KIND_BOUNCED)
-		add_delivery(&json, row);
-	if (kind == KIND_BOUNCED || kind == KIND_REJECTED || kind == KIND_DROPPED)
-		add_failure(&json, row, kind);
-	json_close(&json, '}');
+	for (size_t i = 0; i < count; i++)
+		add_event(&json, &rows[i]);
 	json_close(&json, ']');
+}
+
+void format_sendgrid(const struct event_row *row, struct buffer *out)
+{
+	format_sendgrid_batch((struct text){0}, row, 1, out);
 }

@@ -112,3 +112,26 @@ void format_waybill(const struct event_row *row, struct buffer *out)
 	json_close(&json, '}');
 	json_close(&json, '}');
 }
+
+void format_waybill_batch(struct text id, const struct event_row *rows, size_t count, struct buffer *out)
+{
+	struct json json = {.out = out};
+	json_open(&json, NULL, '{');
+	json_string(&json, "type", TEXT("batch"));
+	json_string(&json, "timestamp", rows[count - 1].field[EVENT_TIME]);
+	json_open(&json, "data", '{');
+	json_string(&json, "batch_id", id);
+	json_int(&json, "schema", SCHEMA);
+	json_string(&json, "customer", rows[0].field[EVENT_CUSTOMER]);
+	json_int(&json, "count", (int64_t)count);
+	json_open(&json, "events", '[');
+	for (size_t i = 0; i < count; i++) {
+		struct buffer event = {0};
+		format_waybill(&rows[i], &event);
+		json_raw(&json, NULL, buffer_view(&event));
+		buffer_free(&event);
+	}
+	json_close(&json, ']');
+	json_close(&json, '}');
+	json_close(&json, '}');
+}

@@ -13,8 +13,9 @@ struct lane {
 	bool in_ring;
 	struct endpoint *endpoint;
 	struct delivery_list waiting;
-	size_t under_way, limit;
-	size_t failures; /* in a row */
+	size_t under_way, limit; /* POSTs */
+	size_t posted;           /* events in them */
+	size_t failures;         /* in a row */
 };
 
 /* A power of two. Beyond it chains grow: ten thousand endpoints give chains of two or three. */
@@ -22,7 +23,8 @@ struct lane {
 
 struct lanes {
 	size_t total_limit, lane_limit, failure_limit;
-	size_t held, under_way;
+	size_t held; /* events */
+	size_t under_way;
 	struct lane *first, *last; /* the ring */
 	struct lane *buckets[BUCKETS];
 };
@@ -116,7 +118,7 @@ void lanes_add(struct lanes *lanes, struct delivery *delivery)
 	if (!lane)
 		lane = make(lanes, delivery->endpoint);
 	delivery_list_add(&lane->waiting, delivery);
-	lanes->held++;
+	lanes->held += delivery->event_count;
 	if (!lane->in_ring)
 		ring_settle(lanes, lane);
 }
@@ -128,6 +130,7 @@ struct delivery *lanes_next(struct lanes *lanes)
 		return NULL;
 	struct delivery *delivery = delivery_list_take(&lane->waiting);
 	lane->under_way++;
+	lane->posted += delivery->event_count;
 	lanes->under_way++;
 	ring_settle(lanes, lane);
 	return delivery;
@@ -143,8 +146,9 @@ void lanes_done(struct lanes *lanes, const struct delivery *delivery, bool ok, b
 {
 	struct lane *lane = find(lanes, delivery->endpoint);
 	lane->under_way--;
+	lane->posted -= delivery->event_count;
 	lanes->under_way--;
-	lanes->held--;
+	lanes->held -= delivery->event_count;
 	lane->failures = ok ? 0 : lane->failures + 1;
 	if (!ok)
 		lane->limit = 1;
@@ -186,5 +190,5 @@ void lanes_each(const struct lanes *lanes, void (*each)(const struct endpoint *e
 {
 	for (size_t i = 0; i < BUCKETS; i++)
 		for (const struct lane *lane = lanes->buckets[i]; lane; lane = lane->chain)
-			each(lane->endpoint, lane->waiting.count + lane->under_way, cookie);
+			each(lane->endpoint, lane->waiting.count + lane->posted, cookie);
 }

@@ -25,10 +25,11 @@ void lanes_done(struct lanes *lanes, const struct delivery *delivery, bool ok, b
 /* All that waits moves to UNUSED. */
 void lanes_clear(struct lanes *lanes, struct delivery_list *unused);
 
-/* Waiting and under way, in all lanes. */
+/* Events waiting and under way, in all lanes. */
 size_t lanes_held(const struct lanes *lanes);
+/* POSTs under way. */
 size_t lanes_under_way(const struct lanes *lanes);
-/* Calls EACH with every endpoint that holds something, and how much. */
+/* Calls EACH with every endpoint that holds something, and how many events. */
 void lanes_each(const struct lanes *lanes, void (*each)(const struct endpoint *endpoint, size_t held, void *cookie),
 		void *cookie);
 

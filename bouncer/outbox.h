@@ -3,8 +3,8 @@
 
 /* What is owed, in Postgres: leasing it, recording what became of it. Blocking; for one thread.
  *
- * A lease moves due_at forward in a transaction of its own: other instances pass over the row (SKIP LOCKED while it is
- * being taken, due_at afterwards), nothing is locked during a POST, and a lease whose holder died ends by itself. So a
+ * A lease writes leased_until in a transaction of its own: other instances pass over the row (SKIP LOCKED while it is
+ * being taken, leased_until afterwards), nothing is locked during a POST, and a lease whose holder died ends by itself. So a
  * delivery may be posted twice, never not at all. */
 
 #include "common/pg.h"

@@ -20,7 +20,7 @@
 #define CA_FOLDER "/etc/ssl/certs"
 
 /* Of a handle's own buffers: answers are short, and there may be a thousand handles. */
-#define RECEIVE_BUFFER 4096L
+#define RECEIVE_BUFFER 2048L
 #define SEND_BUFFER    16384L
 
 /* Slower than this for that long is as good as hanging. */
@@ -30,11 +30,24 @@
 /* A connection that never rests is still closed once in a while, so that changed names are noticed. */
 #define CONNECTION_SECONDS 600L
 
+/* What the loop watches of a socket, by its descriptor. libcurl gives a connection up after each POST and takes it up again
+ * with the next one: it stays watched meanwhile, until something comes that nobody wants. Others, such as its resolver's, it
+ * closes without a word: they are watched while it says so. */
+struct watch {
+	struct event *event; /* NULL: none yet */
+	short events;
+	bool connection; /* of ours: close_socket() will be called */
+	bool wanted;     /* by libcurl, now */
+};
+
 struct post {
 	struct post_settings settings;
 	CURLM *multi;
+	struct watch *watches;
+	size_t watch_count;
 	struct event *timer;
 	struct transfer *idle, *under_way;
+	bool added; /* a transfer that libcurl has not begun yet */
 };
 
 /* One POST; the easy handle is kept and used again. */
@@ -77,6 +90,17 @@ static bool network_of(const struct curl_sockaddr *address, struct network *out)
 	return false;
 }
 
+static struct watch *watch_of(struct post *post, curl_socket_t fd)
+{
+	size_t old = post->watch_count;
+	if ((size_t)fd >= old) {
+		post->watch_count = (size_t)fd * 2 + 64;
+		post->watches = memory_resize(post->watches, post->watch_count, sizeof(*post->watches));
+		memset(post->watches + old, 0, (post->watch_count - old) * sizeof(*post->watches));
+	}
+	return &post->watches[fd];
+}
+
 /* libcurl asks for a socket to this very address: the one place that no spelling and no resolver gets around. */
 static curl_socket_t open_socket(void *cookie, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -93,7 +117,29 @@ static curl_socket_t open_socket(void *cookie, curlsocktype purpose, struct curl
 		return CURL_SOCKET_BAD;
 	}
 	transfer->dialled = true;
-	return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	watch_of(transfer->post, fd)->connection = true;
+	return fd;
+}
+
+static void unwatch(struct watch *watch)
+{
+	if (watch->event)
+		event_free(watch->event);
+	watch->event = NULL;
+	watch->events = 0;
+}
+
+/* Closed by libcurl: CURLOPT_CLOSESOCKETFUNCTION. */
+static int close_socket(void *cookie, curl_socket_t fd)
+{
+	struct post *post = cookie;
+	struct watch *watch = watch_of(post, fd);
+	unwatch(watch);
+	watch->connection = false;
+	return close(fd);
 }
 
 static size_t take_body(char *bytes, size_t size, size_t count, void *cookie)
@@ -128,6 +174,9 @@ static void set_doors(CURL *easy)
 	curl_easy_setopt(easy, CURLOPT_CAPATH, CA_FOLDER);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED_BYTES);
 	curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, CONNECTION_SECONDS);
+	/* Connections are kept, names are for the system's resolver to remember: libcurl would look through all of its own
+	 * memory of them after each POST. */
+	curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -147,6 +196,8 @@ static struct transfer *transfer_new(struct post *post)
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)post->settings.connect_ms);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, post);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
@@ -219,6 +270,7 @@ void post_start(struct post *post, const struct post_request *request)
 	set_certificate(transfer->easy, request->certificate);
 	transfer->started_us = microseconds();
 	curl_multi_add_handle(post->multi, transfer->easy);
+	post->added = true;
 }
 
 static void describe(struct transfer *transfer, CURLcode result, struct post_answer *answer)
@@ -276,40 +328,56 @@ static void take_finished(struct post *post)
 	}
 }
 
+/* What finished makes room for others. They begin at once and not by libcurl's timer, in the next turn of the loop: the
+ * socket that one gave up is most often the one that the next takes up. */
+static void act(struct post *post, curl_socket_t fd, int action)
+{
+	int running;
+	post->added = false;
+	curl_multi_socket_action(post->multi, fd, action, &running);
+	take_finished(post);
+	while (post->added) {
+		post->added = false;
+		curl_multi_socket_action(post->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+		take_finished(post);
+	}
+}
+
 static void on_socket(evutil_socket_t fd, short what, void *cookie)
 {
 	struct post *post = cookie;
-	int running;
-	int action = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
-	curl_multi_socket_action(post->multi, fd, action, &running);
-	take_finished(post);
+	if (!post->watches[fd].wanted) {
+		event_del(post->watches[fd].event); /* the other side has closed; libcurl sees it when it takes it up */
+		post->watches[fd].events = 0;
+		return;
+	}
+	act(post, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *cookie)
 {
-	struct post *post = cookie;
-	int running;
 	(void)fd;
 	(void)what;
-	curl_multi_socket_action(post->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	take_finished(post);
+	act(cookie, CURL_SOCKET_TIMEOUT, 0);
 }
 
 /* libcurl says what it waits for on a socket: CURLMOPT_SOCKETFUNCTION. */
 static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *cookie, void *socket_cookie)
 {
 	struct post *post = cookie;
-	struct event *event = socket_cookie;
+	struct watch *watch = watch_of(post, fd);
+	short events = EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
 	(void)easy;
-	if (event)
-		event_free(event);
-	event = NULL;
-	if (what != CURL_POLL_REMOVE) {
-		short events = EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
-		event = event_new(post->settings.loop, fd, events, on_socket, post);
-		event_add(event, NULL);
-	}
-	curl_multi_assign(post->multi, fd, event);
+	(void)socket_cookie;
+	watch->wanted = what != CURL_POLL_REMOVE;
+	if (watch->wanted ? watch->events == events : watch->connection)
+		return 0;
+	unwatch(watch);
+	if (!watch->wanted)
+		return 0;
+	watch->event = event_new(post->settings.loop, fd, events, on_socket, post);
+	watch->events = events;
+	event_add(watch->event, NULL);
 	return 0;
 }
 
@@ -361,6 +429,9 @@ void post_free(struct post **post)
 	free_list(p, p->under_way);
 	free_list(p, p->idle);
 	curl_multi_cleanup(p->multi);
+	for (size_t i = 0; i < p->watch_count; i++)
+		unwatch(&p->watches[i]);
+	free(p->watches);
 	event_free(p->timer);
 	free(p);
 	curl_global_cleanup();

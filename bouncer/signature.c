@@ -1,7 +1,5 @@
 #include "bouncer/signature.h"
 
-#include <string.h>
-
 #include "common/digest.h"
 #include "common/encode.h"
 #include "common/webhook_key.h"
@@ -22,15 +20,6 @@ const char *signature_key(struct text secret, struct buffer *key)
 	return NULL;
 }
 
-void signature_secret_new(struct buffer *out)
-{
-	unsigned char key[32];
-	digest_random(key, sizeof(key));
-	buffer_text(out, PREFIX);
-	encode_base64(text_at(key, sizeof(key)), out);
-	explicit_bzero(key, sizeof(key));
-}
-
 static void begin(const char *version, struct buffer *out)
 {
 	if (out->len)
@@ -38,29 +27,32 @@ static void begin(const char *version, struct buffer *out)
 	buffer_format(out, "%s,", version);
 }
 
-static struct buffer signed_content(struct text id, int64_t timestamp, struct text body)
+/* What stands before the body: "ID.TIMESTAMP." */
+static struct buffer signed_head(struct text id, int64_t timestamp)
 {
-	struct buffer content = {0};
-	buffer_text(&content, id);
-	buffer_format(&content, ".%lld.", (long long)timestamp);
-	buffer_text(&content, body);
-	return content;
+	struct buffer head = {0};
+	buffer_text(&head, id);
+	buffer_format(&head, ".%lld.", (long long)timestamp);
+	return head;
 }
 
-void signature_add(struct text key, struct text id, int64_t timestamp, struct text body, struct buffer *out)
+void signature_add(struct digest_mac *mac, struct text id, int64_t timestamp, struct text body, struct buffer *out)
 {
-	unsigned char mac[32];
-	struct buffer content = signed_content(id, timestamp, body);
-	digest_hmac_sha256(key, buffer_view(&content), mac);
+	unsigned char bytes[32];
+	struct buffer head = signed_head(id, timestamp);
+	digest_mac_add(mac, buffer_view(&head));
+	digest_mac_add(mac, body);
+	digest_mac_end(mac, bytes);
 	begin("v1", out);
-	encode_base64(text_at(mac, sizeof(mac)), out);
-	buffer_free(&content);
+	encode_base64(text_at(bytes, sizeof(bytes)), out);
+	buffer_free(&head);
 }
 
 void signature_add_v1a(const struct webhook_key *key, struct text id, int64_t timestamp, struct text body,
 		       struct buffer *out)
 {
-	struct buffer content = signed_content(id, timestamp, body), signature = {0};
+	struct buffer content = signed_head(id, timestamp), signature = {0};
+	buffer_text(&content, body);
 	webhook_key_sign(key, buffer_view(&content), &signature);
 	begin("v1a", out);
 	encode_base64(buffer_view(&signature), out);

@@ -11,12 +11,12 @@
 
 /* The key inside a secret, appended to KEY, which the caller wipes (seal_wipe). NULL, or what is wrong. */
 const char *signature_key(struct text secret, struct buffer *key);
-/* Appends a new secret of 32 random bytes, in its written form. */
-void signature_secret_new(struct buffer *out);
 
-/* Appends "v1," and base64 of HMAC-SHA-256 over "ID.TIMESTAMP.BODY" to OUT; a space first when OUT is not empty, so that
+struct digest_mac;
+
+/* Appends "v1," and base64 of HMAC-SHA-256 over "ID.TIMESTAMP.BODY" under the key of MAC to OUT; a space first when OUT is not empty, so that
  * one call for each of several secrets makes the value of webhook-signature. TIMESTAMP is in seconds since 1970. */
-void signature_add(struct text key, struct text id, int64_t timestamp, struct text body, struct buffer *out);
+void signature_add(struct digest_mac *mac, struct text id, int64_t timestamp, struct text body, struct buffer *out);
 
 struct webhook_key;
 

@@ -41,16 +41,23 @@ static size_t outcome_of(const struct delivery *d)
 	return text_equal(text_of(d->outcome), TEXT("due")) ? AGAIN : EXHAUSTED;
 }
 
+static void note_event(struct metrics *metrics, const struct delivery *d, const struct delivery_event *event)
+{
+	if (!event->occurred_us)
+		return;
+	if (d->attempt == 1) {
+		metrics_observe(metrics, RECORDED_SECONDS, 0, event->recorded_us - event->occurred_us);
+		metrics_observe(metrics, FIRST_POST_SECONDS, 0, d->started_us - event->recorded_us);
+	}
+	if (d->ok)
+		metrics_observe(metrics, DELIVERED_SECONDS, 0,
+				d->started_us + d->duration_ms * 1000 - event->occurred_us);
+}
+
 void webhook_stats_note(struct metrics *metrics, const struct delivery *d)
 {
 	metrics_add(metrics, ATTEMPTS, outcome_of(d), 1);
 	metrics_observe(metrics, POST_SECONDS, 0, d->duration_ms * 1000);
-	if (!d->occurred_us)
-		return;
-	if (d->attempt == 1) {
-		metrics_observe(metrics, RECORDED_SECONDS, 0, d->recorded_us - d->occurred_us);
-		metrics_observe(metrics, FIRST_POST_SECONDS, 0, d->started_us - d->recorded_us);
-	}
-	if (d->ok)
-		metrics_observe(metrics, DELIVERED_SECONDS, 0, d->started_us + d->duration_ms * 1000 - d->occurred_us);
+	for (size_t i = 0; i < d->event_count; i++)
+		note_event(metrics, d, &d->events[i]);
 }

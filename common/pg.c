@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,9 +8,14 @@
 #include "common/memory.h"
 #include "common/pg.h"
 
+/* More than any program repeats. */
+#define PREPARED_MAX 16
+
 struct pg {
 	char *conninfo, *application;
 	PGconn *connection;
+	const char *prepared[PREPARED_MAX]; /* by this connection; the statement's name is its place */
+	size_t prepared_count;
 	char sqlstate[6];
 	char *error;
 	pg_warn *warn;
@@ -31,6 +37,7 @@ void pg_disconnect(struct pg *pg)
 {
 	PQfinish(pg->connection);
 	pg->connection = NULL;
+	pg->prepared_count = 0;
 }
 
 void pg_free(struct pg **pg)
@@ -129,6 +136,19 @@ static enum pg_status judge(struct pg *pg, PGresult *result)
 	return is_passing(pg->sqlstate) ? PG_RETRY : PG_FAILED;
 }
 
+/* Judges ANSWER and hands it over, or frees it. */
+static enum pg_status finish(struct pg *pg, PGresult *answer, struct pg_result **result)
+{
+	enum pg_status status = judge(pg, answer);
+	if (status != PG_OK || !result) {
+		PQclear(answer);
+		return status;
+	}
+	*result = memory_new(sizeof **result);
+	(*result)->result = answer;
+	return PG_OK;
+}
+
 enum pg_status pg_query(struct pg *pg, const char *sql, const char *const *params, size_t count,
 			struct pg_result **result)
 {
@@ -137,15 +157,38 @@ enum pg_status pg_query(struct pg *pg, const char *sql, const char *const *param
 	enum pg_status status = connect_now(pg);
 	if (status != PG_OK)
 		return status;
-	PGresult *answer = PQexecParams(pg->connection, sql, (int)count, NULL, params, NULL, NULL, 0);
-	status = judge(pg, answer);
-	if (status != PG_OK || !result) {
-		PQclear(answer);
+	return finish(pg, PQexecParams(pg->connection, sql, (int)count, NULL, params, NULL, NULL, 0), result);
+}
+
+/* The name under which SQL is prepared, in NAME. */
+static enum pg_status prepare(struct pg *pg, const char *sql, char *name, size_t size)
+{
+	size_t place = 0;
+	while (place < pg->prepared_count && pg->prepared[place] != sql)
+		place++;
+	snprintf(name, size, "s%zu", place);
+	if (place < pg->prepared_count)
+		return PG_OK;
+	if (place == PREPARED_MAX)
+		abort(); /* a program that repeats more than it says */
+	enum pg_status status = finish(pg, PQprepare(pg->connection, name, sql, 0, NULL), NULL);
+	if (status == PG_OK)
+		pg->prepared[pg->prepared_count++] = sql;
+	return status;
+}
+
+enum pg_status pg_query_again(struct pg *pg, const char *sql, const char *const *params, size_t count,
+			      struct pg_result **result)
+{
+	char name[16];
+	if (result)
+		*result = NULL;
+	enum pg_status status = connect_now(pg);
+	if (status == PG_OK)
+		status = prepare(pg, sql, name, sizeof name);
+	if (status != PG_OK)
 		return status;
-	}
-	*result = memory_new(sizeof **result);
-	(*result)->result = answer;
-	return PG_OK;
+	return finish(pg, PQexecPrepared(pg->connection, name, (int)count, params, NULL, NULL, 0), result);
 }
 
 enum pg_status pg_script(struct pg *pg, const char *sql)

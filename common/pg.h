@@ -32,6 +32,10 @@ const char *pg_error(const struct pg *pg);
  * nobody wants it. After PG_RETRY the connection may be closed; the next call opens it again. */
 enum pg_status pg_query(struct pg *pg, const char *sql, const char *const *params, size_t count,
 			struct pg_result **result);
+/* The same for a statement that is run again and again: prepared once for each connection, known by the address of SQL,
+ * which lives as long as PG. */
+enum pg_status pg_query_again(struct pg *pg, const char *sql, const char *const *params, size_t count,
+			      struct pg_result **result);
 /* Several statements without parameters, as psql would run a file. */
 enum pg_status pg_script(struct pg *pg, const char *sql);
 /* The socket, for LISTEN; -1 when not connected. pg_notified() reads and drops what arrived: was there any? */

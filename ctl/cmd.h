@@ -21,6 +21,7 @@ command_run cmd_suppress_policy, cmd_suppress_brakes, cmd_suppress_release, cmd_
 command_run cmd_endpoint_add, cmd_endpoint_list, cmd_endpoint_show, cmd_endpoint_set, cmd_endpoint_pause,
 	cmd_endpoint_resume, cmd_endpoint_remove, cmd_endpoint_rotate_secret, cmd_endpoint_public_key,
 	cmd_endpoint_test, cmd_endpoint_replay, cmd_endpoint_log;
+command_run cmd_notice_send, cmd_notice_list;
 command_run cmd_can, cmd_explain, cmd_trace, cmd_lag;
 command_run cmd_classify, cmd_reclassify, cmd_rules_check;
 command_run cmd_suppress_revert, cmd_retention_set, cmd_retention_list, cmd_retention_apply, cmd_gdpr_export,

@@ -94,12 +94,33 @@ static int check_settings(struct ctl *ctl)
 			   : status;
 }
 
+static int check_contact(struct ctl *ctl)
+{
+	char key[ADDR_MAX + 1];
+	const char *contact = option(ctl, "contact");
+	return contact && *contact ? check_address(contact, key) : 0;
+}
+
+static int write_contact(struct ctl *ctl)
+{
+	char key[ADDR_MAX + 1] = "";
+	const char *contact = option(ctl, "contact");
+	if (!contact)
+		return 0;
+	int status = *contact ? check_address(contact, key) : 0;
+	return status ? status
+		      : database_query(ctl, "UPDATE waybill.customers SET contact = $2 WHERE customer = $1",
+				       PARAMS(operand(ctl, 0), key), NULL);
+}
+
 int cmd_customer_add(struct ctl *ctl)
 {
 	const char *customer = operand(ctl, 0);
 	int status = check_customer(customer);
 	if (!status)
 		status = check_settings(ctl);
+	if (!status)
+		status = check_contact(ctl);
 	if (status)
 		return status;
 	long added = database_count(
@@ -119,6 +140,9 @@ int cmd_customer_add(struct ctl *ctl)
 	if (!added)
 		return complain(EX_CANTCREAT, "waybill customer show CUSTOMER",
 				"customer \"%s\" exists already: nothing was changed", customer);
+	status = write_contact(ctl);
+	if (status)
+		return status;
 	remark("customer %s added; next: waybill domain add %s DOMAIN, waybill login add %s LOGIN", customer, customer,
 	       customer);
 	return 0;
@@ -139,7 +163,8 @@ int cmd_customer_show(struct ctl *ctl)
 		return status;
 	return database_print(
 		ctl, OUTPUT_RECORD, NULL,
-		"SELECT c.customer, title, plan, status, status_reason, status_until, time_zone, max_recipients, "
+		"SELECT c.customer, title, plan, contact, status, status_reason, status_until, time_zone, "
+		"max_recipients, "
 		"header_from, "
 		"return_path, list_unsubscribe, takeover, transport, "
 		"created_at, ARRAY(SELECT login FROM waybill.logins WHERE customer = $1 ORDER BY 1) AS logins, "
@@ -162,19 +187,22 @@ int cmd_customer_set(struct ctl *ctl)
 	int status = check_settings(ctl);
 	if (!status)
 		status = check_recipients(option(ctl, "max-recipients"));
+	if (!status)
+		status = check_contact(ctl);
 	if (status)
 		return status;
-	return change(ctl,
-		      "UPDATE waybill.customers SET max_recipients = coalesce($8::integer, max_recipients), "
-		      "title = coalesce($2, title), plan = coalesce($3, plan), "
-		      "time_zone = coalesce($4, time_zone), header_from = coalesce($5, header_from), "
-		      "return_path = coalesce($6::boolean, return_path), "
-		      "list_unsubscribe = coalesce($7, list_unsubscribe), takeover = coalesce($9, takeover), "
-		      "transport = coalesce($10, transport) "
-		      "WHERE customer = $1 RETURNING 1",
-		      PARAMS(operand(ctl, 0), option(ctl, "title"), option(ctl, "plan"), option(ctl, "time-zone"),
-			     option(ctl, "header-from"), option(ctl, "return-path"), option(ctl, "list-unsubscribe"),
-			     option(ctl, "max-recipients"), option(ctl, "takeover"), option(ctl, "transport")));
+	status = change(ctl,
+			"UPDATE waybill.customers SET max_recipients = coalesce($8::integer, max_recipients), "
+			"title = coalesce($2, title), plan = coalesce($3, plan), "
+			"time_zone = coalesce($4, time_zone), header_from = coalesce($5, header_from), "
+			"return_path = coalesce($6::boolean, return_path), "
+			"list_unsubscribe = coalesce($7, list_unsubscribe), takeover = coalesce($9, takeover), "
+			"transport = coalesce($10, transport) "
+			"WHERE customer = $1 RETURNING 1",
+			PARAMS(operand(ctl, 0), option(ctl, "title"), option(ctl, "plan"), option(ctl, "time-zone"),
+			       option(ctl, "header-from"), option(ctl, "return-path"), option(ctl, "list-unsubscribe"),
+			       option(ctl, "max-recipients"), option(ctl, "takeover"), option(ctl, "transport")));
+	return status ? status : write_contact(ctl);
 }
 
 int cmd_customer_suspend(struct ctl *ctl)

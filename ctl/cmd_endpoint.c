@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 
 #include "common/digest.h"
 #include "common/encode.h"
@@ -21,10 +20,6 @@
 #define ID_BYTES     10 /* "ep_" and 16 characters of base32 */
 
 #define ROTATION_OVERLAP "24 hours"
-
-/* How long cmd_endpoint_test waits for the answer: webhookd's own limit on a POST, and a poll. */
-#define TEST_WAIT_MS 20000
-#define TEST_STEP_MS 100
 
 /* Facts on events, The event. */
 static const char *const event_types[] = {
@@ -73,11 +68,12 @@ static int insert(struct ctl *ctl, const char *id, struct text secret)
 	if (!status)
 		status = database_query(ctl,
 					"INSERT INTO waybill.endpoints (customer, endpoint, url, format, events, "
-					"sealed_secret, v1a) "
+					"sealed_secret, v1a, batch_max, batch_wait_s) "
 					"VALUES ($1, $2, $3, coalesce($4, 'waybill'), $5::text[], $6::bytea, "
-					"coalesce($7::boolean, false))",
+					"coalesce($7::boolean, false), coalesce($8::int, 1), coalesce($9::int, 1))",
 					PARAMS(operand(ctl, 0), id, operand(ctl, 1), option(ctl, "format"),
-					       buffer_string(&events), buffer_string(&sealed), option(ctl, "v1a")),
+					       buffer_string(&events), buffer_string(&sealed), option(ctl, "v1a"),
+					       option(ctl, "batch"), option(ctl, "batch-wait")),
 					NULL);
 	buffer_free(&sealed);
 	buffer_free(&events);
@@ -128,10 +124,21 @@ static int check_words(struct ctl *ctl, const char *url)
 	return status;
 }
 
+/* Of a new endpoint. */
+static int check_batch_format(struct ctl *ctl)
+{
+	const char *format = option(ctl, "format"), *batch = option(ctl, "batch");
+	if (!format || !batch || strcmp(batch, "1") == 0 || endpoint_format_has_batches(format))
+		return 0;
+	return endpoint_batch_refuse(format);
+}
+
 int cmd_endpoint_add(struct ctl *ctl)
 {
 	struct buffer id = {0}, secret = {0};
 	int status = check_words(ctl, operand(ctl, 1));
+	if (!status)
+		status = check_batch_format(ctl);
 	if (!status)
 		status = customer_require(ctl, operand(ctl, 0));
 	if (status)
@@ -167,7 +174,7 @@ int cmd_endpoint_list(struct ctl *ctl)
 		PARAMS(option(ctl, "customer")));
 }
 
-static int endpoint_missing(const char *endpoint)
+int endpoint_missing(const char *endpoint)
 {
 	return complain(EX_NOUSER, "waybill endpoint list", "there is no endpoint \"%s\"", endpoint);
 }
@@ -180,15 +187,15 @@ static int change(struct ctl *ctl, const char *sql, const char *const *params, s
 	return rows < 0 ? status : rows ? 0 : endpoint_missing(operand(ctl, 0));
 }
 
-static int endpoint_require(struct ctl *ctl)
+int endpoint_require(struct ctl *ctl, const char *endpoint)
 {
-	int status = database_exists(ctl, "SELECT FROM waybill.endpoints WHERE endpoint = $1", PARAMS(operand(ctl, 0)));
-	return status == 1 ? endpoint_missing(operand(ctl, 0)) : status;
+	int status = database_exists(ctl, "SELECT FROM waybill.endpoints WHERE endpoint = $1", PARAMS(endpoint));
+	return status == 1 ? endpoint_missing(endpoint) : status;
 }
 
 int cmd_endpoint_show(struct ctl *ctl)
 {
-	int status = endpoint_require(ctl);
+	int status = endpoint_require(ctl, operand(ctl, 0));
 	if (status)
 		return status;
 	return database_print(
@@ -196,14 +203,14 @@ int cmd_endpoint_show(struct ctl *ctl)
 		"SELECT e.customer, e.endpoint, e.url, e.format, e.events, e.v1a, "
 		"e.sealed_certificate IS NOT NULL AS client_certificate, e.sealed_header IS NOT NULL AS "
 		"header, "
-		"e.timeout_s AS timeout, e.status, "
+		"e.timeout_s AS timeout, e.batch_max AS batch, e.batch_wait_s AS batch_wait, e.status, "
 		"e.status_reason, e.failures, "
 		"e.failing_since, e.retry_at, e.previous_until AS old_secret_until, e.created_at, "
 		"(SELECT count(*) FROM waybill.deliveries d WHERE d.customer = e.customer AND d.endpoint = e.endpoint "
 		"AND d.state = 'due') AS due, "
 		"(SELECT count(*) FROM waybill.deliveries d WHERE d.customer = e.customer AND d.endpoint = e.endpoint "
 		"AND d.state = 'exhausted') AS exhausted, "
-		"(SELECT max(a.started_at) FROM waybill.attempts a WHERE a.customer = e.customer "
+		"(SELECT max(a.started_at) FROM support.attempts a WHERE a.customer = e.customer "
 		"AND a.endpoint = e.endpoint) AS last_attempt "
 		"FROM waybill.endpoints e WHERE e.endpoint = $1",
 		PARAMS(operand(ctl, 0)));
@@ -234,20 +241,40 @@ static int write_options(struct ctl *ctl)
 	return status;
 }
 
+/* Would it have batches in a format that has none? */
+static int check_batch_change(struct ctl *ctl)
+{
+	struct pg_result *result;
+	int status = database_query(ctl,
+				    "SELECT coalesce($2, format) FROM waybill.endpoints WHERE endpoint = $1 "
+				    "AND coalesce($3::int, batch_max) > 1",
+				    PARAMS(operand(ctl, 0), option(ctl, "format"), option(ctl, "batch")), &result);
+	if (status)
+		return status;
+	if (pg_rows(result) && !endpoint_format_has_batches(pg_string(result, 0, 0)))
+		status = endpoint_batch_refuse(pg_string(result, 0, 0));
+	pg_result_free(&result);
+	return status;
+}
+
 int cmd_endpoint_set(struct ctl *ctl)
 {
 	struct buffer events = {0};
 	const char *types = option(ctl, "events");
 	int status = check_words(ctl, option(ctl, "url"));
+	if (!status)
+		status = check_batch_change(ctl);
 	if (status)
 		return status;
 	buffer_format(&events, "{%s}", types ? types : "");
 	status = change(ctl,
 			"UPDATE waybill.endpoints SET url = coalesce($2, url), format = coalesce($3, format), "
-			"events = coalesce($4::text[], events), v1a = coalesce($5::boolean, v1a) WHERE "
-			"endpoint = $1 RETURNING 1",
+			"events = coalesce($4::text[], events), v1a = coalesce($5::boolean, v1a), "
+			"batch_max = coalesce($6::int, batch_max), batch_wait_s = coalesce($7::int, batch_wait_s) "
+			"WHERE endpoint = $1 RETURNING 1",
 			PARAMS(operand(ctl, 0), option(ctl, "url"), option(ctl, "format"),
-			       types ? buffer_string(&events) : NULL, option(ctl, "v1a")));
+			       types ? buffer_string(&events) : NULL, option(ctl, "v1a"), option(ctl, "batch"),
+			       option(ctl, "batch-wait")));
 	buffer_free(&events);
 	return status ? status : write_options(ctl);
 }
@@ -373,107 +400,4 @@ int cmd_endpoint_public_key(struct ctl *ctl)
 	seal_wipe(&secret);
 	pg_result_free(&result);
 	return status;
-}
-
-#define ATTEMPT_COLUMNS                                                                                             \
-	"a.started_at, a.event_id, e.type, a.attempt, d.state, a.status, a.duration_ms, a.error, a.answer AS said " \
-	"FROM waybill.attempts a JOIN waybill.deliveries d USING (customer, endpoint, event_id) "                   \
-	"LEFT JOIN waybill.events e ON e.customer = a.customer AND e.occurred_at = d.occurred_at "                  \
-	"AND e.event_id = a.event_id "
-
-/* Has the attempt been recorded? As database_exists(). */
-static int attempted(struct ctl *ctl, const char *event_id)
-{
-	const struct timespec step = {.tv_nsec = TEST_STEP_MS * 1000000L};
-	int status = 1;
-	for (int waited = 0; status == 1 && waited < TEST_WAIT_MS; waited += TEST_STEP_MS) {
-		nanosleep(&step, NULL);
-		status = database_exists(ctl, "SELECT FROM waybill.attempts WHERE endpoint = $1 AND event_id = $2",
-					 PARAMS(operand(ctl, 0), event_id));
-	}
-	return status;
-}
-
-static int show_test(struct ctl *ctl, const char *event_id)
-{
-	int status = attempted(ctl, event_id);
-	if (status == 1)
-		return complain(EX_TEMPFAIL,
-				"is waybill-webhookd running, and the endpoint active and not failing? "
-				"waybill endpoint show ENDPOINT",
-				"%s was not posted within %d s; it stays owed", event_id, TEST_WAIT_MS / 1000);
-	if (status)
-		return status;
-	status = database_print(ctl, OUTPUT_RECORD, NULL,
-				"SELECT " ATTEMPT_COLUMNS "WHERE a.endpoint = $1 AND a.event_id = $2 AND a.attempt = 1",
-				PARAMS(operand(ctl, 0), event_id));
-	if (status)
-		return status;
-	return database_exists(ctl,
-			       "SELECT FROM waybill.deliveries WHERE endpoint = $1 AND event_id = $2 "
-			       "AND state = 'delivered'",
-			       PARAMS(operand(ctl, 0), event_id));
-}
-
-int cmd_endpoint_test(struct ctl *ctl)
-{
-	struct pg_result *result;
-	int status = database_query(
-		ctl, "SELECT waybill.test_endpoint(customer, endpoint) FROM waybill.endpoints WHERE endpoint = $1",
-		PARAMS(operand(ctl, 0)), &result);
-	if (status)
-		return status;
-	char *event_id = pg_rows(result) ? text_copy(pg_field(result, 0, 0)) : NULL;
-	pg_result_free(&result);
-	status = event_id ? show_test(ctl, event_id) : endpoint_missing(operand(ctl, 0));
-	free(event_id);
-	return status;
-}
-
-/* The operands behind the endpoint as an array; NULL when there are none. */
-static const char *named_events(struct ctl *ctl, struct buffer *array)
-{
-	if (!ctl->rest_count)
-		return NULL;
-	buffer_char(array, '{');
-	for (size_t i = 0; i < ctl->rest_count; i++)
-		buffer_format(array, "%s%s", i ? "," : "", ctl->rest[i]);
-	buffer_char(array, '}');
-	return buffer_string(array);
-}
-
-int cmd_endpoint_replay(struct ctl *ctl)
-{
-	struct buffer events = {0};
-	bool failed = option_given(ctl, "failed");
-	if (!ctl->rest_count && !failed && !option(ctl, "since"))
-		return complain(EX_USAGE,
-				"waybill endpoint replay ENDPOINT EVENT, or --failed, or --since \"2 hours ago\"",
-				"replay what?");
-	int status = endpoint_require(ctl);
-	if (!status)
-		status = database_print(
-			ctl, OUTPUT_RECORD, NULL,
-			"SELECT waybill.replay(customer, endpoint, $2::text[], $3::boolean, "
-			"CASE WHEN $4 LIKE '% ago' THEN now() + $4::interval ELSE waybill.point_in_time($4) END, "
-			"CASE WHEN $5 LIKE '% ago' THEN now() + $5::interval ELSE waybill.point_in_time($5) END) AS "
-			"replayed "
-			"FROM waybill.endpoints WHERE endpoint = $1",
-			PARAMS(operand(ctl, 0), named_events(ctl, &events), failed ? "true" : "false",
-			       option(ctl, "since"), option(ctl, "until")));
-	buffer_free(&events);
-	return status;
-}
-
-int cmd_endpoint_log(struct ctl *ctl)
-{
-	int status = endpoint_require(ctl);
-	if (status)
-		return status;
-	return database_print(
-		ctl, OUTPUT_LIST, "no attempts",
-		"SELECT " ATTEMPT_COLUMNS "WHERE a.endpoint = $1 AND a.event_id = coalesce($2, a.event_id) "
-		"AND ($3::text IS NULL OR a.status IS NULL OR a.status NOT BETWEEN 200 AND 299) "
-		"ORDER BY a.started_at DESC, a.attempt DESC LIMIT coalesce($4, '50')::int",
-		PARAMS(operand(ctl, 0), option(ctl, "event"), option(ctl, "failed"), option(ctl, "limit")));
 }

@@ -13,6 +13,9 @@ struct verdict;
 /* Is there such a customer? 0, or the exit status. */
 int customer_require(struct ctl *ctl, const char *customer);
 int customer_missing(const char *customer);
+/* Is there such an endpoint? 0, or the exit status. */
+int endpoint_require(struct ctl *ctl, const char *endpoint);
+int endpoint_missing(const char *endpoint);
 /* Is there such a domain? 0, or the exit status. */
 int domain_require(struct ctl *ctl, const char *domain);
 /* Prints the DNS records of a domain: those of its keys, and those recommended. */

@@ -16,6 +16,10 @@
 
 #define TIMEOUT_MAX_S 30
 
+/* As the table's CHECKs. */
+#define BATCH_MAX        1000
+#define BATCH_WAIT_MAX_S 300
+
 /* A chain and a key take 10 KiB at most. */
 #define CERTIFICATE_MAX 65536
 
@@ -76,11 +80,11 @@ const char *endpoint_header_check(struct text header)
 	return blank ? "it has no value" : NULL;
 }
 
-static bool is_timeout(const char *word)
+static bool is_number(const char *word, long least, long most)
 {
 	char *end;
-	long seconds = strtol(word, &end, 10);
-	return !*word || (*end == '\0' && seconds >= 1 && seconds <= TIMEOUT_MAX_S);
+	long value = strtol(word, &end, 10);
+	return *word && *end == '\0' && value >= least && value <= most;
 }
 
 /* Appends the file's text to PEM, which the caller wipes. */
@@ -111,6 +115,28 @@ static int check_certificate(const char *path)
 	return status;
 }
 
+static int check_batch(const char *batch, const char *wait)
+{
+	if (batch && !is_number(batch, 1, BATCH_MAX))
+		return complain(EX_DATAERR, "1 is a POST for each event",
+				"batch \"%s\" is not a number of events from 1 to %d", batch, BATCH_MAX);
+	if (wait && !is_number(wait, 0, BATCH_WAIT_MAX_S))
+		return complain(EX_DATAERR, "0 posts what there is without waiting for more",
+				"batch-wait \"%s\" is not a number of seconds from 0 to %d", wait, BATCH_WAIT_MAX_S);
+	return 0;
+}
+
+bool endpoint_format_has_batches(const char *format)
+{
+	return strcmp(format, "waybill") == 0 || strcmp(format, "sendgrid") == 0;
+}
+
+int endpoint_batch_refuse(const char *format)
+{
+	return complain(EX_DATAERR, "--batch 1, or --format waybill or sendgrid",
+			"format %s has no batches: its receivers expect one event in a POST", format);
+}
+
 int endpoint_options_check(struct ctl *ctl)
 {
 	const char *header = option(ctl, "header"), *timeout = option(ctl, "timeout");
@@ -118,10 +144,11 @@ int endpoint_options_check(struct ctl *ctl)
 	if (why)
 		return complain(EX_DATAERR, "an example is --header \"Authorization: Bearer 4f1c…\"",
 				"the header field: %s", why);
-	if (timeout && !is_timeout(timeout))
+	if (timeout && *timeout && !is_number(timeout, 1, TIMEOUT_MAX_S))
 		return complain(EX_DATAERR, "empty goes back to [webhookd] timeout",
 				"timeout \"%s\" is not a number of seconds from 1 to %d", timeout, TIMEOUT_MAX_S);
-	return check_certificate(option(ctl, "client-certificate"));
+	int status = check_batch(option(ctl, "batch"), option(ctl, "batch-wait"));
+	return status ? status : check_certificate(option(ctl, "client-certificate"));
 }
 
 static int write_certificate(struct ctl *ctl, const char *customer, const char *endpoint)

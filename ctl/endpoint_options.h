@@ -2,7 +2,8 @@
 #define CTL_ENDPOINT_OPTIONS_H
 
 /* How an endpoint wants to be posted to beyond its URL: a header field of its own, a time limit, a client
- * certificate: the options --header, --timeout and --client-certificate of waybill endpoint add and set. */
+ * certificate, batches: the options --header, --timeout, --client-certificate, --batch and --batch-wait of waybill endpoint
+ * add and set. */
 
 #include "ctl/command.h"
 
@@ -10,7 +11,11 @@
 const char *endpoint_header_check(struct text header);
 /* Are the options, if given, what they should be? 0, or the exit status, the reason printed. */
 int endpoint_options_check(struct ctl *ctl);
-/* Writes those that were given; an empty one goes back to the default. The header field may hold a password: it and the
+/* Can several events be one POST? */
+bool endpoint_format_has_batches(const char *format);
+/* Says that they cannot; the exit status. */
+int endpoint_batch_refuse(const char *format);
+/* Writes those that were given, but for batches, which go with the format; an empty one goes back to the default. The header field may hold a password: it and the
  * certificate with its key are sealed under the webhook key. */
 int endpoint_options_write(struct ctl *ctl, const char *customer, const char *endpoint);
 

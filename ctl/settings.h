@@ -19,11 +19,13 @@ struct settings {
 	char *resolver;    /* "ADDRESS:PORT,…"; NULL: the system's */
 	int64_t dns_timeout_ms, dns_port;
 	int64_t rotate_after_ms, queue_lifetime_ms;
-	char *cname_zone;  /* where the slots of mode cname lie */
-	char *egress;      /* addresses that mail leaves from, comma-separated */
-	char *return_path; /* host of the envelope sender that the relay sets; NULL: the customers' own */
-	char *spf_include; /* what customers include in their SPF record */
-	char *spf_check;   /* the helper; NULL: beside this program */
+	char *cname_zone;      /* where the slots of mode cname lie */
+	char *egress;          /* addresses that mail leaves from, comma-separated */
+	char *return_path;     /* host of the envelope sender that the relay sets; NULL: the customers' own */
+	char *spf_include;     /* what customers include in their SPF record */
+	char *spf_check;       /* the helper; NULL: beside this program */
+	char *notice_postgres; /* as who sends notices */
+	char *sendmail, *notice_sender, *notice_postmaster; /* NULL: postmaster@ this host; nobody */
 	/* [redis] and [policyd]: what the takeover guard knows, and its marks */
 	struct counters_settings redis;
 	struct takeover_settings takeover;

@@ -1,12 +1,15 @@
 #!/usr/bin/python3
 """webhookd at work: POSTs a second from a full outbox beside bare libcurl and wrk on the same nginx, leases and records in a
 real PostgreSQL included, and beside those leases and records alone; what a POST costs webhookd and Postgres; commit to POST
-when idle; log line to POST with waybill-bouncer, idle and at 1,000 messages a second; memory at 10,000 endpoints."""
+when idle; log line to POST with waybill-bouncer, idle and at 1,000 messages a second; memory at 10,000 endpoints; events a
+second in batches. Needs nginx and wrk: apt-get install nginx-light wrk."""
 
 import base64
 import datetime
+import os
 import pathlib
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,7 +27,7 @@ NGINX = """worker_processes 1; daemon off; pid {home}/nginx.pid; error_log {home
 events {{ worker_connections 4096; }}
 http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {home}/b; proxy_temp_path {home}/p;
  fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
- server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "ok"; }} }} }}
+ server {{ listen {port} backlog=4096; location / {{ return 200 "ok"; }} }} }}
 """
 WRK = 'wrk.method = "POST"\nwrk.body = string.rep("x", %d)\nwrk.headers["Content-Type"] = "application/json"\n' % BODY_BYTES
 
@@ -49,18 +52,22 @@ class Bench:
         self.relay.stop()
 
     def url(self, number=0):
-        return f"http://127.0.0.1:{self.port}/{number}"
+        """Each endpoint is a host of its own, as customers' are."""
+        return f"http://127.0.{number // 250}.{number % 250 + 1}:{self.port}/{number}"
 
-    def endpoints(self, count):
+    def endpoints(self, count, batch=1):
         """Inserts them in one go, all with the same sealed secret's bytes sealed for each."""
         rows = []
         for number in range(count):
             name = "ep_" + base64.b32encode(secrets.token_bytes(10)).decode().lower()
             secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
             rows.append((name, self.url(number), self.relay.seal(secret, f"acme {name}")))
-        self.relay.sql("INSERT INTO waybill.endpoints (customer, endpoint, url, sealed_secret) SELECT 'acme', * FROM"
-                       " unnest(%s::text[], %s::text[], %s::bytea[])", *map(list, zip(*rows)))
+        self.relay.sql("INSERT INTO waybill.endpoints (customer, endpoint, url, sealed_secret, batch_max) SELECT 'acme', u.*, %s"
+                       " FROM unnest(%s::text[], %s::text[], %s::bytea[]) u", batch, *map(list, zip(*rows)))
         return [row[0] for row in rows]
+
+    def empty(self):
+        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.earlier_attempts, waybill.notices, waybill.events")
 
     def owe(self, endpoints, each):
         """EACH events for every endpoint."""
@@ -88,16 +95,16 @@ class Bench:
     def due(self):
         return self.relay.sql("SELECT count(*) AS n FROM waybill.deliveries WHERE state = 'due'")[0]["n"]
 
-    def postgres_cpu_s(self):
+    def server_cpu_s(self, name):
         root = bench.Process.__new__(bench.Process)
-        root.popen = type("Pid", (), {"pid": self.relay.processes.pid("postgres")})
+        root.popen = type("Pid", (), {"pid": self.relay.processes.pid(name)})
         return root.cpu_s()
 
-    def drain(self, endpoint_count, each):
-        """Posts everything: POSTs a second; CPU of webhookd and Postgres in microseconds a POST; memory in MiB."""
-        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.attempts, waybill.events")
-        self.owe(self.endpoints(endpoint_count), each)
-        total, before = endpoint_count * each, self.postgres_cpu_s()
+    def drain(self, endpoint_count, each, batch=1):
+        """Posts everything: events a second; CPU of webhookd, Postgres and nginx in microseconds an event; memory in MiB."""
+        self.empty()
+        self.owe(self.endpoints(endpoint_count, batch), each)
+        total, before = endpoint_count * each, [self.server_cpu_s(name) for name in ("postgres", "nginx")]
         start = time.monotonic()
         process = self.start()
         while self.due():
@@ -105,14 +112,14 @@ class Bench:
                 raise RuntimeError((self.home / "log" / "webhookd.log").read_text()[-2000:])
             time.sleep(0.2)
         seconds = time.monotonic() - start
-        figures = (total / seconds, process.cpu_s() / total * 1e6, (self.postgres_cpu_s() - before) / total * 1e6,
-                   process.rss_kib() / 1024)
+        spent = [self.server_cpu_s(name) - was for name, was in zip(("postgres", "nginx"), before)]
+        figures = (total / seconds, *(cpu / total * 1e6 for cpu in (process.cpu_s(), *spent)), process.rss_kib() / 1024)
         process.stop()
         return figures
 
     def without_posts(self, endpoint_count, each):
         """The same leases and records by a program that posts nothing: deliveries a second."""
-        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.attempts, waybill.events")
+        self.empty()
         self.owe(self.endpoints(endpoint_count), each)
         done = subprocess.run([bench.BUILD / "tests" / "outbox_loop", self.relay.postgres.conninfo("waybill_webhookd"),
                                self.home / "webhook.key"], capture_output=True, text=True, check=True)
@@ -133,7 +140,7 @@ class Bench:
 
     def idle_latency_ms(self, events):
         """Commit to POST received, one event at a time."""
-        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.attempts, waybill.events")
+        self.empty()
         server = Hostile()
         self.relay.servers.append(server)
         endpoint, _ = self.relay.endpoint(server.url("ok", "idle", host="127.0.0.1"))
@@ -162,7 +169,7 @@ class Bench:
     def log_to_post_ms(self, messages, a_second):
         """Log line written to POST answered, waybill-bouncer included: messages one by one at an even pace. The receiver is
         nginx; the line's own time is when it was written, and attempts are recorded to the microsecond."""
-        self.relay.sql("TRUNCATE waybill.endpoints, waybill.deliveries, waybill.attempts, waybill.events")
+        self.empty()
         self.endpoints(1)
         self.relay.sql("UPDATE waybill.endpoints SET events = '{message.delivered}'")
         self.relay.sql("INSERT INTO waybill.logins (login, customer, password_hash) VALUES ('acme-app', 'acme', 'x')"
@@ -182,7 +189,7 @@ class Bench:
                     time.sleep(left)
                 log.write(self.delivered_lines(a_second * 1000000 + n))
         end = time.monotonic() + 120
-        while self.relay.sql("SELECT count(*) AS n FROM waybill.attempts")[0]["n"] < messages:
+        while self.relay.sql("SELECT count(*) AS n FROM support.attempts")[0]["n"] < messages:
             if time.monotonic() > end:
                 raise RuntimeError((self.home / "log" / "bouncer.log").read_text()[-2000:])
             time.sleep(0.2)
@@ -190,7 +197,7 @@ class Bench:
             process.stop()
         return [row["ms"] for row in self.relay.sql(
             "SELECT (extract(epoch FROM a.started_at - e.occurred_at) * 1000 + a.duration_ms)::float AS ms"
-            " FROM waybill.attempts a JOIN waybill.events e USING (customer, event_id) ORDER BY 1")]
+            " FROM support.attempts a JOIN waybill.events e USING (customer, event_id) ORDER BY 1")]
 
     @staticmethod
     def delivered_lines(number):
@@ -211,6 +218,9 @@ def at(ordered, share):
 
 
 def main():
+    for program in "nginx", "wrk":
+        if not shutil.which(program):
+            sys.exit(f"webhooks: {program} is not installed: apt-get install nginx-light wrk")
     met = True
     print(f"{'figure':<44} {'webhookd':>12} {'beside':>24} {'ratio':>9}  goal")
     with Bench() as b:
@@ -218,7 +228,7 @@ def main():
         bare = bench.median(b.bare(posts * 2, 50) for _ in range(bench.ROUNDS))
         wrk = bench.median(b.wrk(50, bench.amount(5, 1)) for _ in range(bench.ROUNDS))
         rounds = [b.drain(20, posts // 20) for _ in range(bench.ROUNDS)]
-        rate, cpu, postgres, _ = (bench.median(values) for values in zip(*rounds))
+        rate, cpu, postgres, nginx, _ = (bench.median(values) for values in zip(*rounds))
         limit = bench.median(b.without_posts(20, posts // 20) for _ in range(bench.ROUNDS))
         # Postgres is the limit where its leases and records alone cannot keep up with the goal.
         for rival, best, goal in ("libcurl multi", bare, 0.85), ("wrk", wrk, 0.38):
@@ -230,7 +240,12 @@ def main():
         met &= bench.row("POSTs/s, beside its leases and records alone", f"{rate:.0f}", f"{limit:.0f}", rate / limit, (">=", 0.85))
         bench.note("  CPU of webhookd", f"{cpu:.0f} us", "a POST")
         bench.note("  CPU of Postgres", f"{postgres:.0f} us", "a POST")
-        rate, _, _, rss = b.drain(bench.amount(10000, 1000), 4)
+        bench.note("  CPU of nginx", f"{nginx:.0f} us", "a POST")
+        cores = os.cpu_count() * 1e6 / (cpu + postgres + nginx)
+        bench.note("  POSTs/s that the cores allow all three", f"{cores:.0f}", f"{os.cpu_count()} cores; {rate / cores:.2f} of it reached")
+        rate = b.drain(20, posts // 20 * 5, batch=100)[0]
+        bench.note("events/s in batches of 100, 20 endpoints", f"{rate:.0f}", "")
+        rate, _, _, _, rss = b.drain(bench.amount(10000, 1000), 4)
         bench.note("POSTs/s, 10,000 endpoints", f"{rate:.0f}", "4 events each")
         met &= bench.row("memory at 10,000 endpoints, MiB", f"{rss:.1f}", "32", rss, ("<=", 32))
         taken = b.idle_latency_ms(bench.amount(200, 20))

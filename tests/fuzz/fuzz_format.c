@@ -65,9 +65,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			row.field[field] = equals == SIZE_MAX ? line : text_from(line, equals + 1);
 	}
 	row.field[EVENT_TIME] = TEXT("2026-11-21T01:15:09.123456Z");
+	const struct event_row rows[] = {row, row};
 	for (enum format format = 0; format < FORMAT_MAX; format++) {
 		struct buffer body = {0};
 		format_body(format, &row, &body);
+		if (!is_balanced(buffer_view(&body)))
+			abort();
+		body.len = 0;
+		if (format_has_batches(format))
+			format_batch(format, TEXT("bat_x"), rows, 2, &body);
 		if (!is_balanced(buffer_view(&body)))
 			abort();
 		buffer_free(&body);

@@ -97,7 +97,7 @@ class Relay:
                         " WHERE endpoint = %s AND event_id = %s", endpoint, event_id)[0]
 
     def attempts(self, endpoint, event_id):
-        return self.sql("SELECT * FROM waybill.attempts WHERE endpoint = %s AND event_id = %s ORDER BY attempt",
+        return self.sql("SELECT * FROM support.attempts WHERE endpoint = %s AND event_id = %s ORDER BY attempt",
                         endpoint, event_id)
 
     def endpoint_row(self, endpoint):

@@ -162,6 +162,7 @@ def test_breaker_probes(relay):
     assert tried < 60  # of 201
     relay.sql("UPDATE waybill.endpoints SET retry_at = now() WHERE endpoint = %s", endpoint)
     relay.until("one probe", lambda: len(server.posts("broken")) == tried + 1)
+    relay.until("its record", lambda: relay.endpoint_row(endpoint)["retry_in"] > 0)
     server.answer["broken"] = "ok"
     relay.sql("UPDATE waybill.endpoints SET retry_at = now() WHERE endpoint = %s", endpoint)
     relay.until("the backlog is delivered after a good probe", lambda: relay.sql(

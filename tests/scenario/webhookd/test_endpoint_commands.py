@@ -68,7 +68,7 @@ def test_life_of_an_endpoint(relay, waybill):
     waybill("endpoint", "remove", endpoint, "--yes")
     assert "no endpoint" in waybill("endpoint", "show", endpoint, status=67)
     assert relay.sql("SELECT count(*) AS n FROM waybill.deliveries WHERE endpoint = %s", endpoint)[0]["n"] == 0
-    assert relay.sql("SELECT count(*) AS n FROM waybill.attempts WHERE endpoint = %s", endpoint)[0]["n"] == 0
+    assert relay.sql("SELECT count(*) AS n FROM support.attempts WHERE endpoint = %s", endpoint)[0]["n"] == 0
     audit = [row["what"] for row in relay.sql("SELECT what FROM waybill.audit WHERE object LIKE %s ORDER BY id",
                                               f"endpoint acme {endpoint}")]
     assert len(audit) == 7, audit  # add, 2 x rotate, pause, resume, set, remove

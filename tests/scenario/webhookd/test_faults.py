@@ -39,7 +39,7 @@ def test_hanging_endpoints_delay_nobody(relay):
     relay.sql("NOTIFY waybill_deliveries")
     relay.until("the good endpoint has all", lambda: delivered(relay, good) == 500)
     # Nobody who hangs has been given up meanwhile: the good one did not wait for them.
-    assert relay.sql("SELECT count(*) AS n FROM waybill.attempts WHERE endpoint = ANY(%s)", hanging)[0]["n"] == 0
+    assert relay.sql("SELECT count(*) AS n FROM support.attempts WHERE endpoint = ANY(%s)", hanging)[0]["n"] == 0
     relay.processes.stop("webhookd", signal.SIGKILL)
     relay.started.clear()
     (relay.home / "log" / "webhookd.log").unlink()
@@ -185,7 +185,7 @@ def test_old_attempts_are_forgotten(relay):
     relay.until("both are delivered", lambda: delivered(relay, endpoint) == 2)
     relay.end()
     relay.sql("UPDATE waybill.deliveries SET created_at = now() - interval '31 days' WHERE event_id = %s", old)
-    relay.sql("UPDATE waybill.attempts SET started_at = now() - interval '31 days' WHERE event_id = %s", old)
+    relay.sql("UPDATE waybill.deliveries SET started_at = now() - interval '31 days' WHERE event_id = %s", old)
     relay.run()
     relay.until("the old one is gone", lambda: not relay.attempts(endpoint, old))
     assert relay.attempts(endpoint, new) and relay.delivery(endpoint, new)

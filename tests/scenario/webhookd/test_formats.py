@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import shutil
 import subprocess
 
@@ -11,6 +12,8 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from tests.stack import verifier
 
 from .conftest import ROOT
 from .test_endpoint_commands import verified, waybill  # noqa: F401: a fixture
@@ -100,6 +103,34 @@ def test_postmark_and_ses(relay, waybill):  # noqa: F811
     body = json.loads(post.body)
     assert (body["eventType"], body["bounce"]["bounceType"], body["bounce"]["bouncedRecipients"][0]["status"]) == (
         "Bounce", "Permanent", "5.1.1")
+
+
+@pytest.fixture
+def standardwebhooks():
+    """npm's standardwebhooks, the reference library, as tests/stack/install.sh installs it."""
+    if not verifier.available():
+        if not shutil.which("npm"):
+            pytest.skip("npm is not installed")
+        wanted = re.search(r"WANTED_WEBHOOKS=[\"']?([^\"'\s]+)", (ROOT / "tests" / "stack" / "install.sh").read_text())[1]
+        done = subprocess.run(["npm", "install", "--silent", "--no-save", "--no-package-lock", "--no-audit", "--no-fund",
+                               "--ignore-scripts", "--prefix", verifier.MODULES, wanted], capture_output=True)
+        if done.returncode or not verifier.available():
+            pytest.skip("npm cannot install standardwebhooks here")
+    node = verifier.NodeVerifier()
+    yield lambda post, secret: node.verify(body=post.body, secret=secret, id=post.headers["webhook-id"],
+                                           timestamp=post.headers["webhook-timestamp"],
+                                           signature=post.headers["webhook-signature"])
+    node.node.kill()
+
+
+@pytest.mark.parametrize("words", [(), ("--v1a", "yes"), ("--batch", "5", "--batch-wait", "0")])
+def test_standard_webhooks_by_its_own_library(relay, waybill, standardwebhooks, words):  # noqa: F811
+    secret, _, [post] = received(relay, waybill, "waybill", *words)
+    assert standardwebhooks(post, secret) is None
+    post.body += b" "
+    assert standardwebhooks(post, secret)
+    post.body = post.body[:-1]
+    assert standardwebhooks(post, "whsec_" + "A" * 44)
 
 
 def test_v1a(relay, waybill):  # noqa: F811

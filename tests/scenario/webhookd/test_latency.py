@@ -35,7 +35,7 @@ def test_histograms_and_lag(relay, waybill):  # noqa: F811
         relay.event(endpoint, occurred_at=now())
     failing = relay.event(broken, occurred_at=now())
     relay.until("all is recorded", lambda: relay.sql(
-        "SELECT count(*) AS n FROM waybill.attempts WHERE endpoint IN (%s, %s)", endpoint, broken)[0]["n"] == count + 1)
+        "SELECT count(*) AS n FROM support.attempts WHERE endpoint IN (%s, %s)", endpoint, broken)[0]["n"] == count + 1)
     seen = metrics(relay.home / "metrics")
     assert seen['waybill_webhookd_attempts_total{outcome="delivered"}'] == count
     assert seen['waybill_webhookd_attempts_total{outcome="again"}'] == 1

@@ -45,6 +45,27 @@ static void hmac(void **state)
 	assert_digest(digest, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 }
 
+static void mac_of_parts(void **state)
+{
+	unsigned char digest[32], once[32];
+	struct digest_mac *mac = digest_mac_new(TEXT("Jefe"));
+	(void)state;
+	for (int i = 0; i < 3; i++) { /* the same again: nothing is left over from the message before */
+		digest_mac_add(mac, TEXT("what do ya want "));
+		digest_mac_add(mac, (struct text){0});
+		digest_mac_add(mac, TEXT("for nothing?"));
+		digest_mac_end(mac, digest);
+		assert_digest(digest, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	}
+	digest_mac_free(&mac);
+	mac = digest_mac_new((struct text){0});
+	digest_mac_end(mac, digest);
+	digest_hmac_sha256((struct text){0}, (struct text){0}, once);
+	assert_memory_equal(digest, once, sizeof digest);
+	digest_mac_free(&mac);
+	digest_mac_free(&mac);
+}
+
 static void equal(void **state)
 {
 	(void)state;
@@ -67,10 +88,8 @@ static void random_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sha256),
-		cmocka_unit_test(hmac),
-		cmocka_unit_test(equal),
-		cmocka_unit_test(random_bytes),
+		cmocka_unit_test(sha256), cmocka_unit_test(hmac),         cmocka_unit_test(mac_of_parts),
+		cmocka_unit_test(equal),  cmocka_unit_test(random_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

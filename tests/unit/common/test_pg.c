@@ -37,6 +37,24 @@ static struct pg_result *query(struct pg *pg, const char *sql, const char *const
 	return result;
 }
 
+static void again(void **state)
+{
+	static const char sum[] = "SELECT $1::int + $2::int, (SELECT count(*) FROM pg_prepared_statements)";
+	static const char wrong[] = "SELECT nothing FROM nowhere WHERE $1::int = 1";
+	struct pg_result *r = NULL;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(pg_query_again(*state, sum, (const char *const[]){"40", "2"}, 2, &r), PG_OK);
+		assert_int_equal(pg_int(r, 0, 0), 42);
+		assert_int_equal(pg_int(r, 0, 1), 1); /* prepared once */
+		pg_result_free(&r);
+		assert_int_equal(pg_query_again(*state, wrong, (const char *const[]){"1"}, 1, NULL), PG_FAILED);
+	}
+	pg_disconnect(*state); /* a new connection knows none */
+	assert_int_equal(pg_query_again(*state, sum, (const char *const[]){"1", NULL}, 2, &r), PG_OK);
+	assert_null(pg_string(r, 0, 0));
+	pg_result_free(&r);
+}
+
 static void fields(void **state)
 {
 	const char *params[] = {"it's \"quoted\"; --", NULL, "-9223372036854775808"};
@@ -230,11 +248,17 @@ static void notifications(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(fields),        TEST(rows),
-		TEST(application),   TEST(bytea),
-		TEST(failures),      TEST(too_many_parameters),
-		TEST(comes_back),    TEST(ended_in_between),
-		TEST(nobody_there),  TEST(scripts),
+		TEST(fields),
+		TEST(rows),
+		TEST(again),
+		TEST(application),
+		TEST(bytea),
+		TEST(failures),
+		TEST(too_many_parameters),
+		TEST(comes_back),
+		TEST(ended_in_between),
+		TEST(nobody_there),
+		TEST(scripts),
 		TEST(notifications),
 	};
 	if (!getenv("PGHOST"))

@@ -1,5 +1,6 @@
 /* Every format against files that people can read: tests/golden/formats/NAME.event holds a row, a field a line ("name=value";
- * \\n, \\t and \\xNN as in C), NAME.FORMAT.json what becomes of it. With BLESS=1 in the environment the latter are written. */
+ * \\n, \\t and \\xNN as in C), NAME.FORMAT.json what becomes of it; batch.FORMAT.json is a batch of two of them. With BLESS=1
+ * in the environment the latter are written. */
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -113,27 +114,32 @@ static void read_row(char *bytes, struct event_row *row)
 	}
 }
 
-static void check(const char *event, enum format format, const struct event_row *row)
+/* BODY is what NAME.FORMAT.json holds, or becomes it. */
+static void compare(const char *name, int name_len, enum format format, struct buffer *body)
 {
 	char path[512];
 	size_t len;
+	buffer_char(body, '\n');
+	snprintf(path, sizeof(path), FOLDER "/%.*s.%s.json", name_len, name, format_names[format]);
+	if (getenv("BLESS")) {
+		FILE *out = fopen(path, "w");
+		assert_non_null(out);
+		fwrite(body->ptr, 1, body->len, out);
+		fclose(out);
+	}
+	char *wanted = read_file(path, &len);
+	if (!wanted || !text_equal(text_at(wanted, len), buffer_view(body)))
+		fail_msg("%s: got\n%s", path, buffer_string(body));
+	free(wanted);
+}
+
+static void check(const char *event, enum format format, const struct event_row *row)
+{
 	struct buffer body = {0}, again = {0};
 	format_body(format, row, &body);
 	format_body(format, row, &again);
 	assert_true(text_equal(buffer_view(&body), buffer_view(&again)));
-	buffer_char(&body, '\n');
-	snprintf(path, sizeof(path), FOLDER "/%.*s.%s.json", (int)(strlen(event) - strlen(".event")), event,
-		 format_names[format]);
-	if (getenv("BLESS")) {
-		FILE *out = fopen(path, "w");
-		assert_non_null(out);
-		fwrite(body.ptr, 1, body.len, out);
-		fclose(out);
-	}
-	char *wanted = read_file(path, &len);
-	if (!wanted || !text_equal(text_at(wanted, len), buffer_view(&body)))
-		fail_msg("%s: got\n%s", path, buffer_string(&body));
-	free(wanted);
+	compare(event, (int)(strlen(event) - strlen(".event")), format, &body);
 	buffer_free(&body);
 	buffer_free(&again);
 }
@@ -164,6 +170,35 @@ static void test_golden(void **state)
 	free(entries);
 }
 
+static void test_batches(void **state)
+{
+	size_t len;
+	struct event_row rows[2];
+	char *delivered = read_file(FOLDER "/delivered.event", &len),
+	     *bounced = read_file(FOLDER "/bounced.event", &len);
+	(void)state;
+	read_row(delivered, &rows[0]);
+	read_row(bounced, &rows[1]);
+	for (enum format format = 0; format < FORMAT_MAX; format++) {
+		struct buffer body = {0};
+		assert_true(format_has_batches(format) == (format == FORMAT_WAYBILL || format == FORMAT_SENDGRID));
+		if (!format_has_batches(format))
+			continue;
+		format_batch(format, TEXT("bat_mfrggzdfmztwq2lknnwg23tpoa"), rows, 2, &body);
+		compare("batch", 5, format, &body);
+		buffer_free(&body);
+	}
+	/* One event is as SendGrid's single ones are. */
+	struct buffer one = {0}, single = {0};
+	format_batch(FORMAT_SENDGRID, TEXT("bat_x"), rows, 1, &one);
+	format_body(FORMAT_SENDGRID, rows, &single);
+	assert_true(text_equal(buffer_view(&one), buffer_view(&single)));
+	buffer_free(&one);
+	buffer_free(&single);
+	free(delivered);
+	free(bounced);
+}
+
 static void test_names(void **state)
 {
 	(void)state;
@@ -175,6 +210,7 @@ static void test_names(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_names)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_batches),
+					   cmocka_unit_test(test_names)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,12 +118,39 @@ static void test_failures_give_up_what_waits(void **state)
 	delivery_list_free(&unused);
 }
 
+static void test_held_counts_events(void **state)
+{
+	struct lanes *lanes = lanes_new(100, 4, FAILURES);
+	struct endpoint *e = endpoint("e");
+	struct delivery_list unused = {0};
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct delivery *batch = delivery_new_batch(e, TEXT("bat"), 3, 1);
+		for (int n = 0; n < 3; n++)
+			delivery_add_event(batch, TEXT("evt"), 0, 0);
+		lanes_add(lanes, batch);
+	}
+	assert_int_equal(lanes_held(lanes), 6);
+	struct delivery *first = lanes_next(lanes);
+	assert_int_equal(lanes_held(lanes), 6);
+	assert_int_equal(lanes_under_way(lanes), 1); /* POSTs */
+	lanes_done(lanes, first, true, true, &unused);
+	assert_int_equal(lanes_held(lanes), 0);
+	assert_int_equal(unused.count, 3);
+	delivery_free(&first);
+	delivery_list_free(&unused);
+	assert_int_equal(unused.count, 0);
+	lanes_free(&lanes);
+	endpoint_free(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lanes_take_turns_and_grow),
 		cmocka_unit_test(test_total),
 		cmocka_unit_test(test_failures_give_up_what_waits),
+		cmocka_unit_test(test_held_counts_events),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "common/digest.h"
 #include "common/seal.h"
 
 #include "bouncer/signature.h"
@@ -23,10 +24,12 @@ static void test_public_vector(void **state)
 	(void)state;
 	assert_null(signature_key(SECRET, &key));
 	assert_int_equal(key.len, 24);
-	signature_add(buffer_view(&key), ID, TIMESTAMP, BODY, &out);
+	struct digest_mac *mac = digest_mac_new(buffer_view(&key));
+	signature_add(mac, ID, TIMESTAMP, BODY, &out);
 	assert_string_equal(buffer_string(&out), SIGNATURE);
-	signature_add(buffer_view(&key), ID, TIMESTAMP, BODY, &out);
+	signature_add(mac, ID, TIMESTAMP, BODY, &out);
 	assert_string_equal(buffer_string(&out), SIGNATURE " " SIGNATURE);
+	digest_mac_free(&mac);
 	seal_wipe(&key);
 	buffer_free(&out);
 }
