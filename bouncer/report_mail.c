@@ -1,0 +1,83 @@
+#include "bouncer/report_mail.h"
+
+void report_mail_free(struct report_mail *mail)
+{
+	for (size_t i = 0; i < REPORT_MAX_PIECES; i++)
+		buffer_free(&mail->bytes[i]);
+	*mail = (struct report_mail){0};
+}
+
+/* RFC 5322 section 2.2.3: a line that begins with white space goes on where the one before ended, unless that was empty. */
+void report_mail_unfold(struct text in, struct buffer *out)
+{
+	for (struct text line; in.ptr && text_take(&in, '\n', &line);) {
+		bool blank = !text_trim(line).len;
+		bool folded = !blank && (line.ptr[0] == ' ' || line.ptr[0] == '\t') && out->len > 1 &&
+			      out->ptr[out->len - 2] != '\n';
+		if (folded) {
+			out->ptr[out->len - 1] = ' ';
+			line = text_trim(line);
+		}
+		for (size_t i = 0; i < line.len; i++) {
+			unsigned char c = (unsigned char)line.ptr[i];
+			if (c != '\r' || i + 1 < line.len)
+				buffer_char(out, c < ' ' || c == 0x7f ? ' ' : line.ptr[i]);
+		}
+		buffer_char(out, '\n');
+	}
+}
+
+/* RFC 5322 section 2.2: printable ASCII but the colon. */
+static bool is_field_name(struct text t)
+{
+	for (size_t i = 0; i < t.len; i++)
+		if (t.ptr[i] <= ' ' || t.ptr[i] > '~')
+			return false;
+	return t.len > 0;
+}
+
+bool report_field_next(struct text *rest, struct report_field *out)
+{
+	struct text line;
+	*out = (struct report_field){0};
+	if (!rest->ptr || !text_take(rest, '\n', &line))
+		return false;
+	line = text_trim(line);
+	out->blank = !line.len;
+	size_t colon = text_find(line, ':');
+	if (colon == SIZE_MAX)
+		return true;
+	struct text name = text_trim(text_head(line, colon));
+	if (is_field_name(name)) {
+		out->name = name;
+		out->value = text_trim(text_from(line, colon + 1));
+	}
+	return true;
+}
+
+static struct text find(const struct report_mail *mail, enum report_piece_kind kind, const char *name, bool last)
+{
+	struct text found = {0};
+	struct report_field field;
+	for (size_t i = 0; i < mail->count; i++) {
+		struct text rest = mail->piece[i].text;
+		while (mail->piece[i].kind == kind && report_field_next(&rest, &field)) {
+			if (!text_equal_fold(field.name, text_of(name)))
+				continue;
+			found = field.value;
+			if (!last)
+				return found;
+		}
+	}
+	return found;
+}
+
+struct text report_mail_first(const struct report_mail *mail, enum report_piece_kind kind, const char *name)
+{
+	return find(mail, kind, name, false);
+}
+
+struct text report_mail_last(const struct report_mail *mail, enum report_piece_kind kind, const char *name)
+{
+	return find(mail, kind, name, true);
+}
