@@ -157,6 +157,22 @@ static struct text failed_address(const struct report_mail *mail, struct text wo
 	return (struct text){0};
 }
 
+/* Of several recipients each has the words behind its address, up to the next one's; none when it is not mentioned. */
+static struct text words_about(const struct report *report, size_t i, struct text words)
+{
+	if (report->count == 1)
+		return words;
+	size_t at = text_search(words, report->recipient[i].address), end = words.len;
+	if (at == SIZE_MAX)
+		return (struct text){0};
+	for (size_t k = 0; k < report->count; k++) {
+		size_t other = text_search(text_from(words, at + 1), report->recipient[k].address);
+		if (k != i && other != SIZE_MAX && at + 1 + other < end)
+			end = at + 1 + other;
+	}
+	return text_from(text_head(words, end), at);
+}
+
 static void read_words(const struct report_mail *mail, struct text words, struct report *out)
 {
 	/* Exim's and Google's. */
@@ -166,9 +182,11 @@ static void read_words(const struct report_mail *mail, struct text words, struct
 	if (!out->count)
 		report_add_recipient(out, failed_address(mail, words));
 	for (size_t i = 0; i < out->count; i++) {
+		struct text about = words_about(out, i, words);
 		out->recipient[i].failed = true;
-		out->recipient[i].status = classify_enhanced(words);
-		out->recipient[i].said = text_head(report_words_said(words), REPORT_MAX_SAID);
+		out->recipient[i].status = classify_enhanced(about);
+		out->recipient[i].stage = report_words_stage(text_head(about, REPORT_MAX_SAID * 2));
+		out->recipient[i].said = text_head(report_words_said(about), REPORT_MAX_SAID);
 	}
 }
 
@@ -191,7 +209,8 @@ static void complete(struct report_recipient *r, struct text notice)
 	r->code = report_words_code(r->said, &at);
 	if (!r->status.len)
 		r->status = classify_enhanced(r->said);
-	r->stage = report_words_stage(r->said);
+	if (!r->stage.len)
+		r->stage = report_words_stage(r->said);
 	if (!r->stage.len)
 		r->stage = report_words_stage(text_head(notice, REPORT_MAX_SAID * 2));
 	r->expired = text_starts(r->status, TEXT("4.")) && report_words_any(r->said, expired_words);
@@ -225,7 +244,7 @@ void report_read_delivery(const struct report_mail *mail, struct report *out)
 	if (by_words && report_words_any(words, delay_words))
 		return;
 	for (size_t i = 0; i < out->count; i++) {
-		complete(&out->recipient[i], out->count == 1 || by_words ? words : (struct text){0});
+		complete(&out->recipient[i], out->count == 1 ? words : (struct text){0});
 		if (out->recipient[i].failed)
 			out->kind = REPORT_BOUNCE;
 	}

@@ -24,6 +24,9 @@ static bool is_code(struct text t, size_t i)
 		return false;
 	if (is_digit(before) || before == '.' || before == '-')
 		return false;
+	/* Zoho: "ERROR_CODE :550, …" */
+	if ((before == ':' || i == 0) && after == ',')
+		return true;
 	return (after == ' ' || after == '-') && !is_time(text_from(t, i + 4));
 }
 
