@@ -97,7 +97,7 @@ BEGIN
 		known.tag, known.metadata, (r ->> 'smtp_code')::smallint, r ->> 'enhanced_code', r ->> 'remote_enhanced_code',
 		r ->> 'stage', r ->> 'response', r ->> 'remote_mx', r ->> 'provider', r ->> 'bounce_class', r ->> 'bounce_category',
 		r ->> 'bounce_scope', CASE WHEN r ? 'bounce_class' THEN true END, r ->> 'bounce_rule', r ->> 'reason',
-		coalesce((r ->> 'truncated')::boolean, false), r ->> 'source_kind', r -> 'detail'
+		coalesce((r ->> 'truncated')::boolean, false), r ->> 'source_kind', nullif(r -> 'detail', '{}')
 	FROM waybill.event_seq s WHERE s.customer = whose
 	RETURNING v.* INTO e;
 	INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)

@@ -16,7 +16,7 @@ static bool is_within(const struct report_mail *mail, const struct report *repor
 		return true;
 	for (size_t i = 0; i < mail->count; i++) {
 		struct text piece = mail->piece[i].text;
-		if (t.ptr >= piece.ptr && t.ptr + t.len <= piece.ptr + piece.len)
+		if (piece.ptr && t.ptr >= piece.ptr && t.ptr + t.len <= piece.ptr + piece.len)
 			return true;
 	}
 	return false;

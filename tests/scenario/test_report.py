@@ -4,6 +4,7 @@ answers and requests to that address become events, suppressions and webhooks. W
 import email.message
 import email.policy
 import json
+import pathlib
 import shutil
 import smtplib
 
@@ -15,6 +16,7 @@ from tests.stack.ports import HOST
 from tests.stack.wait import wait_for
 
 DOMAIN, RETURN = "mailer.test", "return.relay.test"
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "formats"
 FORMATS = ("waybill", "sendgrid", "mailgun", "postmark", "ses")
 
 
@@ -55,15 +57,26 @@ class Mailer:
         return {row["recipient"]: row["reason"] for row in self.rows(
             "SELECT recipient, reason FROM waybill.suppressions WHERE customer = 'mailer' AND recipient = %s", recipient)}
 
-    def posted(self, sent, kind):
-        """The native webhook of an event."""
+    def posted(self, sent, kind, example):
+        """The native webhook of an event, of the shape that doc/webhooks.md shows under EXAMPLE's name."""
         def look():
             posts = [(post, json.loads(post["body"])) for post in self.stack.receiver.deliveries("/waybill")]
             return [(post, body) for post, body in posts
                     if body["type"] == kind and body["data"]["message_id"] == sent.message_id]
         [(post, body)] = wait_for(f"the webhook of {kind}", look)
         assert post["verified"], post["error"]
+        check_as_documented(body, example)
         return body
+
+
+def check_as_documented(body, example):
+    """The examples in doc/webhooks.md are the golden files (webhookd/test_docs.py): the same keys have something to say."""
+    shown = json.loads((GOLDEN / f"{example}.waybill.json").read_text())["data"]
+    found = body["data"]
+    assert set(found) == set(shown)
+    for key in ("smtp", "remote", "delays", "bounce", "suppression", "detail"):
+        assert set(found[key] or ()) == set(shown[key] or ()), key
+    assert found["source"] == shown["source"]
 
 
 class Sent:
@@ -156,7 +169,7 @@ def test_bounce(stack, mailer):
     assert (event["smtp_code"], event["enhanced_code"], event["remote_mx"], event["source_kind"], event["suppression"]) == \
         (550, "5.1.1", "inner.dest.test", "dsn", "added")
     assert mailer.suppression("gone@dest.test") == {"gone@dest.test": "hard-bounce"}
-    body = mailer.posted(sent, "message.bounced")
+    body = mailer.posted(sent, "message.bounced", "asynchronous")
     assert body["data"]["bounce"]["async"] is True and body["data"]["source"]["kind"] == "dsn"
     assert body["data"]["suppression"]["action"] == "added"
     wait_for("the next mail refused", lambda: refused(mailer, "gone@dest.test"))
@@ -218,7 +231,7 @@ def test_complaint(stack, mailer):
     event = mailer.event(sent, "message.complained")
     assert event["recipient"] == "cross@dest.test" and event["detail"]["feedback_type"] == "abuse" and event["source_kind"] == "arf"
     assert mailer.suppression("cross@dest.test") == {"cross@dest.test": "complaint"}
-    assert mailer.posted(sent, "message.complained")["data"]["suppression"]["action"] == "added"
+    assert mailer.posted(sent, "message.complained", "complained")["data"]["suppression"]["action"] == "added"
     wait_for("the next mail refused", lambda: refused(mailer, "cross@dest.test"))
 
 
@@ -243,7 +256,7 @@ def test_automatic_reply(stack, mailer):
     event = mailer.event(sent, "message.autoreplied")
     assert event["recipient"] == "away@dest.test" and event["detail"]["subject"] == "Out of office: Paid"
     assert not mailer.suppression("away@dest.test")
-    assert mailer.posted(sent, "message.autoreplied")["data"]["bounce"] is None
+    assert mailer.posted(sent, "message.autoreplied", "autoreplied")["data"]["bounce"] is None
 
 
 @pytest.mark.parametrize("address", ["b+", "u+"])
@@ -255,7 +268,7 @@ def test_unsubscribe(stack, mailer, address):
     event = mailer.event(sent, "recipient.unsubscribed")
     assert event["recipient"] == recipient and event["suppression"] == "added"
     assert mailer.suppression(recipient) == {recipient: "unsubscribe"}
-    mailer.posted(sent, "recipient.unsubscribed")
+    mailer.posted(sent, "recipient.unsubscribed", "unsubscribed")
 
 
 # Each format's name for the types that only reports make.

@@ -100,7 +100,7 @@ class Postfix:
             if count != 1:
                 raise StackError(f"postfix-conf/master.cf has no service {service}")
         account, words = self.report
-        ours, count = re.subn(r"user=waybill argv=\S+", f"user={account} argv={' '.join(map(str, words))}", ours)
+        ours, count = re.subn(r"user=waybill_report argv=\S+", f"user={account} argv={' '.join(map(str, words))}", ours)
         if count != 1:
             raise StackError("postfix-conf/master.cf has no waybill-report")
         return re.sub(r"(?m)^smtp +inet", f"{HOST}:{self.ports[MX]} inet", debian) + ours

@@ -26,9 +26,9 @@ def test_example(name):
 
 
 def test_every_documented_key_and_type_is_there():
-    table = set(re.findall(r"`((?:message|webhook|credential)\.[a-z.]+)`", PAGE))
+    table = set(re.findall(r"`((?:message|recipient|webhook|credential)\.[a-z.]+)`", PAGE))
     shown = {json.loads(body)["type"] for name, body in blocks("example").items() if name.endswith(".waybill")}
-    assert shown <= table and len(shown) >= 6
+    assert shown <= table and len(shown) >= 9
     for body in (json.loads(body) for name, body in blocks("example").items() if name.endswith(".waybill")):
         assert set(body) == {"type", "timestamp", "data"}
         assert {"event_id", "schema", "customer", "seq", "smtp", "remote", "delays", "bounce", "suppression", "source",
