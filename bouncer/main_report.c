@@ -13,14 +13,12 @@
 #include "common/seal.h"
 
 #include "bouncer/report_handle.h"
+#include "bouncer/report_mime.h"
 
 #define MAX_MAIL      (1 << 20) /* bytes that are read; what lies behind is returned mail, and dropped */
 #define MAX_ADDRESSES 8
 
-/* What one mail may use, whatever it does to the parsers. */
-#define MAX_CPU_S  20
-#define MAX_MEMORY (512L << 20)
-#define MAX_FILES  64
+#define MAX_FILES 64
 
 struct settings {
 	struct daemon_settings common;
@@ -53,23 +51,11 @@ static struct rules *take_rules(void)
 	return rules ? rules : rules_builtin();
 }
 
-/* AddressSanitizer reserves more address space than any limit. */
-#ifdef __SANITIZE_ADDRESS__
-#define LIMIT_MEMORY false
-#else
-#define LIMIT_MEMORY true
-#endif
-
+/* Nothing is written to a file. */
 static void limit_resources(void)
 {
-	const struct rlimit cpu = {MAX_CPU_S, MAX_CPU_S}, memory = {MAX_MEMORY, MAX_MEMORY},
-			    files = {MAX_FILES, MAX_FILES};
-	const struct rlimit nothing = {0, 0};
-	setrlimit(RLIMIT_CPU, &cpu);
+	const struct rlimit files = {MAX_FILES, MAX_FILES}, nothing = {0, 0};
 	setrlimit(RLIMIT_NOFILE, &files);
-	if (LIMIT_MEMORY)
-		setrlimit(RLIMIT_AS, &memory);
-	/* Nothing is written to a file. */
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &nothing);
 }
@@ -93,37 +79,50 @@ static int read_mail(struct buffer *mail)
 	}
 }
 
-static int handle(struct seal *seal)
+static int handle(const struct seal *seal, const struct report_mail *mail)
 {
 	struct report_settings report = {.keys.host = text_of(settings.return_path_host), .rules = take_rules};
-	struct buffer mail = {0};
 	report.keys.count = seal_keys(seal, report.keys.key);
 	report.pg = pg_new(settings.postgres, "waybill-report");
-	int status = read_mail(&mail);
-	if (status == 0)
-		status = report_handle(&report, buffer_view(&mail), addresses, address_count);
-	buffer_free(&mail);
+	int status = report_handle(&report, mail, addresses, address_count);
 	pg_free(&report.pg);
 	return status == 0 ? EX_OK : EX_TEMPFAIL;
 }
 
-static int run(void)
+/* The keys are read when the library that meets the stranger's bytes has done its work, in a process without them. */
+static int handle_with_keys(const struct report_mail *mail)
 {
 	char *error = NULL;
-	limit_resources();
+	struct seal *seal = seal_open(settings.return_path_key, &error);
+	if (!seal) {
+		log_error("[milter] return_path_key: %s", error);
+		free(error);
+		return EX_CONFIG;
+	}
+	int status = handle(seal, mail);
+	seal_close(&seal);
+	return status;
+}
+
+static int run(void)
+{
+	struct buffer raw = {0};
+	struct report_mail mail = {0};
 	if (!settings.return_path_host || !settings.return_path_key) {
 		log_error("[milter] return_path_host and return_path_key are needed: without them no mail has a return "
 			  "path");
 		return EX_CONFIG;
 	}
-	struct seal *seal = seal_open(settings.return_path_key, &error);
-	if (!seal) {
-		log_error("%s", error);
-		free(error);
-		return EX_CONFIG;
+	limit_resources();
+	int status = read_mail(&raw) == 0 ? EX_OK : EX_TEMPFAIL;
+	if (status == EX_OK && report_mime_read_apart(buffer_view(&raw), &mail) < 0) {
+		log_error("no process can be begun to read the mail in: %s", strerror(errno));
+		status = EX_TEMPFAIL;
 	}
-	int status = handle(seal);
-	seal_close(&seal);
+	if (status == EX_OK)
+		status = handle_with_keys(&mail);
+	report_mail_free(&mail);
+	buffer_free(&raw);
 	return status;
 }
 

@@ -6,13 +6,11 @@
 
 #include "bouncer/report_event.h"
 #include "bouncer/report_handle.h"
-#include "bouncer/report_mime.h"
 #include "bouncer/report_store.h"
 
 struct work {
 	const struct report_settings *settings;
 	struct text sent_to;
-	struct report_mail mail;
 	struct report report;
 	struct report_origin origin;
 	struct report_message message;
@@ -186,15 +184,17 @@ static const char *verify(struct work *w, const char *const *addresses, size_t c
 	return why;
 }
 
-int report_handle(const struct report_settings *settings, struct text raw, const char *const *addresses, size_t count)
+int report_handle(const struct report_settings *settings, const struct report_mail *mail, const char *const *addresses,
+		  size_t count)
 {
 	struct work w = {.settings = settings};
 	int status = 0;
 	const char *why = verify(&w, addresses, count);
-	report_mime_read(raw, &w.mail);
-	report_read(&w.mail, !why && w.origin.unsubscribes, &w.report);
+	report_read(mail, !why && w.origin.unsubscribes, &w.report);
 	if (why && w.report.feedback_type.len)
-		why = report_origin_within(&settings->keys, &w.mail, &w.origin);
+		why = report_origin_within(&settings->keys, mail, &w.origin);
+	if (!mail->count)
+		why = "its parts cannot be read";
 	if (is_no_news(w.report.kind))
 		log_info("to=<%.*s>, kind=%s, action=none", TEXT_ARG(w.sent_to), report_kind_words[w.report.kind]);
 	else
@@ -202,6 +202,5 @@ int report_handle(const struct report_settings *settings, struct text raw, const
 	rules_free(&w.rules);
 	report_message_free(&w.message);
 	report_free(&w.report);
-	report_mail_free(&w.mail);
 	return status;
 }

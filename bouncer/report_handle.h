@@ -1,8 +1,8 @@
 #ifndef BOUNCER_REPORT_HANDLE_H
 #define BOUNCER_REPORT_HANDLE_H
 
-/* One mail that came back, from its bytes to the database: read it, verify where it comes from, find the message that it
- * is about, store the events. Logs what became of it. */
+/* One mail that came back, to the database: what it says, whether it is about a message of ours, whom it is about, the
+ * events. Logs what became of it. */
 
 #include "common/pg.h"
 
@@ -17,8 +17,9 @@ struct report_settings {
 	struct rules *(*rules)(void);
 };
 
-/* RAW came for the envelope recipients ADDRESS, of which one has the token. 0: done. -1: not now (the database is away, or
+/* MAIL came for the envelope recipients ADDRESSES, of which one has the token; without pieces it could not be read. 0: done. -1: not now (the database is away, or
  * the log of the message is not read to its end); nothing is lost when the same mail comes again. */
-int report_handle(const struct report_settings *settings, struct text raw, const char *const *addresses, size_t count);
+int report_handle(const struct report_settings *settings, const struct report_mail *mail, const char *const *addresses,
+		  size_t count);
 
 #endif

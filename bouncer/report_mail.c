@@ -8,9 +8,9 @@ void report_mail_free(struct report_mail *mail)
 }
 
 /* RFC 5322 section 2.2.3: a line that begins with white space goes on where the one before ended, unless that was empty. */
-void report_mail_unfold(struct text in, struct buffer *out)
+static void unfold(struct text in, struct buffer *out)
 {
-	for (struct text line; in.ptr && text_take(&in, '\n', &line);) {
+	for (struct text line; in.len && text_take(&in, '\n', &line);) {
 		bool blank = !text_trim(line).len;
 		bool folded = !blank && (line.ptr[0] == ' ' || line.ptr[0] == '\t') && out->len > 1 &&
 			      out->ptr[out->len - 2] != '\n';
@@ -25,6 +25,16 @@ void report_mail_unfold(struct text in, struct buffer *out)
 		}
 		buffer_char(out, '\n');
 	}
+}
+
+void report_mail_add(struct report_mail *mail, enum report_piece_kind kind, struct text lines)
+{
+	if (mail->count == REPORT_MAX_PIECES || mail->total + lines.len > REPORT_MAX_BYTES)
+		return;
+	struct buffer *bytes = &mail->bytes[mail->count];
+	mail->total += lines.len;
+	unfold(lines, bytes);
+	mail->piece[mail->count++] = (struct report_piece){kind, buffer_view(bytes)};
 }
 
 /* RFC 5322 section 2.2: printable ASCII but the colon. */

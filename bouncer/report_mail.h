@@ -24,17 +24,19 @@ struct report_piece {
 
 /* More pieces than any real report has; what lies behind is not looked at. */
 #define REPORT_MAX_PIECES 32
+/* Bytes that all pieces together may take. */
+#define REPORT_MAX_BYTES (4 << 20)
 
 struct report_mail {
 	struct report_piece piece[REPORT_MAX_PIECES];
 	size_t count;
 	struct buffer bytes[REPORT_MAX_PIECES]; /* of the pieces */
+	size_t total;
 };
 
+/* Adds a piece, its LINES as they stand in the mail; left out when there are too many. */
+void report_mail_add(struct report_mail *mail, enum report_piece_kind kind, struct text lines);
 void report_mail_free(struct report_mail *mail);
-
-/* Appends IN to OUT in the form above. A core's part of reading: what is not UTF-8 stays as it is. */
-void report_mail_unfold(struct text in, struct buffer *out);
 
 /* Takes the next line of REST: a field "NAME: VALUE", both trimmed. NAME is empty for a line that is no field; BLANK
  * tells an empty line from words. False when there is none left. */

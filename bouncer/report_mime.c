@@ -1,10 +1,11 @@
 #include <gmime/gmime.h>
 
-#include "bouncer/report_mime.h"
+#include "bouncer/report_mime_internal.h"
 
 struct reader {
-	struct report_mail *mail;
-	size_t parts, bytes;
+	report_mime_add *add;
+	void *context;
+	size_t parts, pieces;
 };
 
 /* Which piece a part is, by its type. */
@@ -23,13 +24,8 @@ static const struct {
 
 static void add_piece(struct reader *r, enum report_piece_kind kind, struct text lines)
 {
-	struct report_mail *mail = r->mail;
-	if (mail->count == REPORT_MAX_PIECES || r->bytes + lines.len > REPORT_MIME_MAX_BYTES)
-		return;
-	struct buffer *bytes = &mail->bytes[mail->count];
-	r->bytes += lines.len;
-	report_mail_unfold(lines, bytes);
-	mail->piece[mail->count++] = (struct report_piece){kind, buffer_view(bytes)};
+	r->pieces++;
+	r->add(r->context, kind, lines);
 }
 
 static void add_header(struct reader *r, enum report_piece_kind kind, GMimeObject *object)
@@ -112,10 +108,9 @@ static struct text body_of(struct text raw)
 	return text_from(raw, end < unix_end ? end : unix_end);
 }
 
-void report_mime_read(struct text raw, struct report_mail *out)
+void report_mime_parse(struct text raw, report_mime_add *add, void *context)
 {
-	struct reader r = {.mail = out};
-	*out = (struct report_mail){0};
+	struct reader r = {.add = add, .context = context};
 	g_mime_init();
 	GMimeStream *stream = g_mime_stream_mem_new_with_buffer(raw.ptr ? raw.ptr : "", raw.len);
 	GMimeParser *parser = g_mime_parser_new_with_stream(stream);
@@ -127,8 +122,19 @@ void report_mime_read(struct text raw, struct report_mail *out)
 	} else {
 		add_piece(&r, PIECE_HEADER, (struct text){0});
 	}
-	if (out->count == 1)
+	if (r.pieces == 1)
 		add_piece(&r, PIECE_NOTICE, body_of(raw));
 	g_object_unref(parser);
 	g_object_unref(stream);
+}
+
+static void add_to_mail(void *mail, enum report_piece_kind kind, struct text lines)
+{
+	report_mail_add(mail, kind, lines);
+}
+
+void report_mime_read(struct text raw, struct report_mail *out)
+{
+	*out = (struct report_mail){0};
+	report_mime_parse(raw, add_to_mail, out);
 }

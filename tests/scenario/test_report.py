@@ -7,6 +7,7 @@ import json
 import pathlib
 import shutil
 import smtplib
+import subprocess
 
 import pytest
 
@@ -375,6 +376,50 @@ def test_hostile_mail(stack, mailer, name):
     deliver(stack, address, HOSTILE[name])
     wait_for("the account", lambda: len(mailer.set_aside(address)) > before)
     wait_for("the queue empty", lambda: "is empty" in stack.node.postfix.queued())
+
+
+def run(stack, *words, mail=b"", conf=None):
+    """The program alone, as pipe(8) starts it."""
+    return subprocess.run([stack.node.bin / "waybill-report", "-c", conf or stack.node.conf, *words], input=mail, capture_output=True)
+
+
+def test_a_mail_that_ends_its_reader(stack, mailer):
+    """Groups in groups are too deep for the library: the mail is kept with a word, not tried for days."""
+    sent = mailer.send("deep@dest.test")
+    done = run(stack, sent.return_path, mail=b"To: " + b"a:" * 500000 + b"\n\nx")
+    assert done.returncode == 0, done.stderr[-500:]
+    [kept] = mailer.set_aside(sent.return_path)
+    assert kept["why"] in ("its parts cannot be read", "it says nothing that makes an event")
+    assert run(stack, sent.return_path, mail=dsn("deep@dest.test")).returncode == 0
+    assert mailer.event(sent, "message.bounced")["recipient"] == "deep@dest.test"
+
+
+def test_the_same_at_the_same_moment(stack, mailer):
+    sent = mailer.send("many@dest.test")
+    starts = [subprocess.Popen([stack.node.bin / "waybill-report", "-c", stack.node.conf, sent.return_path],
+                               stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(6)]
+    for start in starts:
+        start.stdin.write(dsn("many@dest.test"))
+    for start in starts:
+        start.communicate()
+    assert [start.returncode for start in starts] == [0] * 6
+    assert len(mailer.events(sent)) == 1
+    numbers = [row["seq"] for row in mailer.rows("SELECT seq FROM waybill.events WHERE customer = 'mailer' ORDER BY seq")]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_exit_status(stack, mailer, tmp_path):
+    """Asked by a person it says what is wrong; asked by Postfix, whatever is wrong, it says "later"."""
+    wrong = tmp_path / "wrong.conf"
+    wrong.write_text("[report]\nnonsense = 1\n")
+    empty = tmp_path / "empty.conf"
+    empty.write_text("")
+    assert run(stack, "-t").returncode == 0
+    assert run(stack, "-t", conf=wrong).returncode == 78
+    assert run(stack, "--nonsense").returncode == 64
+    assert b"[report]" in run(stack, "--sample").stdout
+    for words, conf in (([], wrong), ([], empty), (["--nonsense"], None), ([], tmp_path / "none.conf")):
+        assert run(stack, *words, f"b+x@{RETURN}", conf=conf).returncode == 75
 
 
 def test_a_mail_of_50_megabytes(stack, mailer):

@@ -234,6 +234,38 @@ static void bounds(void **state)
 	buffer_free(&raw);
 }
 
+/* In a process of its own the library finds the same; a mail that is its end, as groups in groups are, ends nothing else. */
+static void apart(void **state)
+{
+	(void)state;
+	struct buffer raw = {0};
+	struct report_mail here, there;
+	glob_t files;
+	assert_int_equal(glob(FOLDER "/*.eml", 0, NULL, &files), 0);
+	for (size_t i = 0; i < files.gl_pathc; i++) {
+		read_file(files.gl_pathv[i], &raw);
+		report_mime_read(buffer_view(&raw), &here);
+		assert_int_equal(report_mime_read_apart(buffer_view(&raw), &there), 0);
+		assert_int_equal(here.count, there.count);
+		for (size_t k = 0; k < here.count; k++) {
+			assert_int_equal(here.piece[k].kind, there.piece[k].kind);
+			assert_true(text_equal(here.piece[k].text, there.piece[k].text));
+		}
+		report_mail_free(&here);
+		report_mail_free(&there);
+	}
+	globfree(&files);
+	raw.len = 0;
+	buffer_text(&raw, TEXT("To: "));
+	for (unsigned i = 0; i < 500000; i++)
+		buffer_text(&raw, TEXT("a:"));
+	buffer_text(&raw, TEXT("\n\nx"));
+	int status = report_mime_read_apart(buffer_view(&raw), &there);
+	assert_true(status == 1 ? there.count == 0 : status == 0 && there.count == 2);
+	report_mail_free(&there);
+	buffer_free(&raw);
+}
+
 /* Whatever a mail says, what goes to the database is JSON of bounded length. */
 static void account_is_bounded(void **state)
 {
@@ -268,6 +300,7 @@ int main(void)
 		cmocka_unit_test(codes),  cmocka_unit_test(addresses),
 		cmocka_unit_test(stages), cmocka_unit_test(settle),
 		cmocka_unit_test(bounds), cmocka_unit_test(account_is_bounded),
+		cmocka_unit_test(apart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
