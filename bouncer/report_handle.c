@@ -1,3 +1,5 @@
+#include <time.h>
+
 #include "common/classify.h"
 #include "common/digest.h"
 #include "common/encode.h"
@@ -8,8 +10,13 @@
 #include "bouncer/report_handle.h"
 #include "bouncer/report_store.h"
 
+/* How long the log of a message is waited for before Postfix must keep the report. */
+#define MOMENTS   10
+#define MOMENT_MS 200
+
 struct work {
 	const struct report_settings *settings;
+	const struct report_mail *mail;
 	struct text sent_to;
 	struct report report;
 	struct report_origin origin;
@@ -150,15 +157,31 @@ static int conclude(struct work *w)
 	return status;
 }
 
+/* Postfix's own notice of a bounce comes before the bouncer has read of it: a moment later it will have. */
+static enum pg_status find(struct work *w)
+{
+	static const struct timespec moment = {0, MOMENT_MS * 1000000};
+	enum pg_status status = PG_OK;
+	for (int i = 0; i < MOMENTS; i++) {
+		report_message_free(&w->message);
+		status = report_store_find(w->settings->pg, &w->origin.path, &w->report, &w->message);
+		if (status != PG_OK || is_settled(w) || !report_event_type(w->report.kind))
+			break;
+		nanosleep(&moment, NULL);
+	}
+	return status;
+}
+
 static int handle_verified(struct work *w)
 {
-	enum pg_status status = report_store_find(w->settings->pg, &w->origin.path, &w->report, &w->message);
+	enum pg_status status = find(w);
 	if (status != PG_OK)
 		return answer_of(w, status);
 	if (!w->message.customer_known)
 		return set_aside(w, "its token is of no customer");
 	if (!report_event_type(w->report.kind))
-		return set_aside(w, "it says nothing that makes an event");
+		return set_aside(w,
+				 w->mail->count ? "it says nothing that makes an event" : "its parts cannot be read");
 	if (!is_settled(w))
 		return not_now(w, "the log of its message is not read to the end");
 	if (!w->message.known)
@@ -187,14 +210,12 @@ static const char *verify(struct work *w, const char *const *addresses, size_t c
 int report_handle(const struct report_settings *settings, const struct report_mail *mail, const char *const *addresses,
 		  size_t count)
 {
-	struct work w = {.settings = settings};
+	struct work w = {.settings = settings, .mail = mail};
 	int status = 0;
 	const char *why = verify(&w, addresses, count);
-	report_read(mail, !why && w.origin.unsubscribes, &w.report);
+	report_read(mail, !why && w.origin.unsubscribes && mail->count > 0, &w.report);
 	if (why && w.report.feedback_type.len)
 		why = report_origin_within(&settings->keys, mail, &w.origin);
-	if (!mail->count)
-		why = "its parts cannot be read";
 	if (is_no_news(w.report.kind))
 		log_info("to=<%.*s>, kind=%s, action=none", TEXT_ARG(w.sent_to), report_kind_words[w.report.kind]);
 	else

@@ -26,8 +26,9 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	DELETE FROM waybill.unverified_reports u USING kept WHERE u.id <= kept.id - 10000
 $$;
 
--- The message of a token: whose it is, its host, and which of its recipients each of CLAIMS is or was called (NULL: none).
--- ONLY_RECIPIENT: the message's, when it had one alone. LATER: its log is not read to the end, ask again.
+-- The message of a token: whose it is, its host, and which of its recipients each of CLAIMS is or was called (NULL: none, or
+-- none yet of which the log tells the end). ONLY_RECIPIENT: the message's, when it had one alone. LATER: its log is not read
+-- to the end, ask again.
 -- Nothing: there is no such customer. HOST NULL: there is no such message.
 CREATE FUNCTION waybill.reported_message(customer_head bytea, node_head bytea, of_queue_id text, queued_at timestamptz, claims text[],
 	OUT customer text, OUT host text, OUT only_recipient text, OUT matches text[], OUT later boolean)
@@ -51,8 +52,8 @@ BEGIN
 	                 AND e.type LIKE 'message.%' LIMIT 2);
 	RETURN QUERY SELECT c, h, CASE WHEN cardinality(known) = 1 THEN known[1] END,
 		ARRAY(SELECT (SELECT e.recipient FROM waybill.events e
-		              WHERE e.customer = c AND e.queue_id = of_queue_id AND e.host = h AND e.type LIKE 'message.%'
-		                AND lower(l.claim) IN (lower(e.recipient), lower(e.orig_recipient)) LIMIT 1)
+		              WHERE e.customer = c AND e.queue_id = of_queue_id AND e.host = h
+		                AND e.type IN ('message.delivered', 'message.bounced') AND lower(l.claim) IN (lower(e.recipient), lower(e.orig_recipient)) LIMIT 1)
 		      FROM unnest(claims) WITH ORDINALITY AS l(claim, n) ORDER BY l.n),
 		-- While Postfix keeps the report. The queue holds the message, or nobody has read so far.
 		queued_at > now() - interval '4 days' AND
@@ -64,7 +65,7 @@ END $$;
 
 -- One event of a report, with what follows from it, in one transaction. What is known of the message fills the rest of the
 -- row. The event's id comes from the message, its recipient and the type, so that the same report twice, or two about the
--- same, make one event: false then.
+-- same, make one event: false then. False also for the notice that Postfix itself writes about a bounce of its log.
 CREATE FUNCTION waybill.record_report(report jsonb) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -80,6 +81,11 @@ BEGIN
 	INSERT INTO waybill.event_seq (customer) VALUES (whose) ON CONFLICT DO NOTHING;
 	PERFORM FROM waybill.event_seq s WHERE s.customer = whose FOR UPDATE;
 	IF EXISTS (SELECT FROM waybill.events v WHERE v.customer = whose AND v.queue_id = r ->> 'queue_id' AND v.event_id = r ->> 'event_id') THEN
+		RETURN false;
+	END IF;
+	IF r ->> 'type' = 'message.bounced' AND EXISTS (
+		SELECT FROM waybill.events v WHERE v.customer = whose AND v.queue_id = r ->> 'queue_id' AND v.host = r ->> 'host'
+		  AND v.recipient = r ->> 'recipient' AND v.type = 'message.bounced') THEN
 		RETURN false;
 	END IF;
 	SELECT * INTO STRICT known FROM waybill.events v

@@ -181,6 +181,19 @@ def test_bounce(stack, mailer):
     assert len(mailer.events(sent)) == 1
 
 
+def test_the_relays_own_notice_is_no_news(stack, mailer):
+    """What the next hop refuses stands in the log; Postfix's notice to the return path says it a second time."""
+    reply = submit(stack.node, mailer.login, f"app@{DOMAIN}", ["unknown-own@dest.test"],
+                   compose(f"app@{DOMAIN}", "unknown-own@dest.test", "Paid", f"own@{DOMAIN}"))
+    assert reply.accepted, reply
+    maillog = stack.node.postfix.maillog
+    wait_for("the notice", lambda: f"{reply.queue_id}: sender non-delivery notification" in maillog.read_text())
+    wait_for("the queue empty", lambda: "is empty" in stack.node.postfix.queued())
+    found = mailer.rows("SELECT type, bounce_async FROM waybill.events WHERE queue_id = %s AND type = 'message.bounced'", reply.queue_id)
+    assert [(row["type"], row["bounce_async"]) for row in found] == [("message.bounced", False)]
+    assert not mailer.rows("SELECT 1 FROM support.unverified_reports WHERE queue_id = %s", reply.queue_id)
+
+
 def test_what_is_about_us_suppresses_nobody(stack, mailer):
     sent = mailer.send("strict@dest.test")
     deliver(stack, sent.return_path, dsn("strict@dest.test", "5.7.1", "550 5.7.1 Your IP address is blacklisted"))
