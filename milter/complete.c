@@ -71,7 +71,8 @@ static void add_cfbl(struct fields *fields, struct text address, struct fields *
 
 /* Both fields or none (RFC 8058 section 3.1): a message that has one of them goes with its own. The URL stands on a line
  * of its own, since it may be long. */
-static void add_unsubscribe(struct fields *fields, const struct complete_facts *facts, struct fields *added)
+static void add_unsubscribe(struct fields *fields, struct text host, const struct complete_facts *facts,
+			    struct fields *added)
 {
 	struct buffer value = {0};
 	struct text rest = facts->list_unsubscribe;
@@ -87,6 +88,10 @@ static void add_unsubscribe(struct fields *fields, const struct complete_facts *
 	}
 	buffer_text(&value, rest);
 	buffer_char(&value, '>');
+	/* For programs that only write mail; waybill-report reads it. */
+	if (host.len && facts->token.len)
+		buffer_format(&value, ",\n\t<mailto:u+%.*s@%.*s?subject=unsubscribe>", TEXT_ARG(facts->token),
+			      TEXT_ARG(host));
 	add(fields, TEXT("List-Unsubscribe"), buffer_view(&value), added);
 	add(fields, TEXT("List-Unsubscribe-Post"), TEXT("List-Unsubscribe=One-Click"), added);
 	buffer_free(&value);
@@ -102,5 +107,5 @@ void complete(struct fields *fields, const struct complete_options *options, con
 	if (options->cfbl.len && !has(fields, TEXT("cfbl-address")))
 		add_cfbl(fields, options->cfbl, added);
 	if (facts->list_unsubscribe.len)
-		add_unsubscribe(fields, facts, added);
+		add_unsubscribe(fields, options->unsubscribe_host, facts, added);
 }

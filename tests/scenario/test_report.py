@@ -285,6 +285,22 @@ def test_unsubscribe(stack, mailer, address):
     mailer.posted(sent, "recipient.unsubscribed", "unsubscribed")
 
 
+def test_the_address_in_list_unsubscribe(stack, mailer):
+    """What a mail program sends when its user asks for no more."""
+    stack.node.waybill("customer", "set", "mailer", "--list-unsubscribe", "https://u.example/{token}")
+
+    def named():
+        sent = mailer.send("listed@dest.test")
+        field = email.message_from_bytes(sent.content, policy=email.policy.SMTP)["List-Unsubscribe"]
+        return (sent, field) if field else None
+    sent, field = wait_for("the field", named)
+    address, _, subject = field.partition("<mailto:")[2].rstrip("> ").partition("?subject=")
+    assert address == f"u+{sent.token}@{RETURN}"
+    deliver(stack, address, plain(subject, "listed@dest.test"), "listed@dest.test")
+    assert mailer.event(sent, "recipient.unsubscribed")["recipient"] == "listed@dest.test"
+    stack.node.waybill("customer", "set", "mailer", "--list-unsubscribe", "")
+
+
 # Each format's name for the types that only reports make.
 NAMES = {
     "sendgrid": lambda body: body[0]["event"],

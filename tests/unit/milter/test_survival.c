@@ -146,7 +146,8 @@ static void missing_fields_are_added_once(void **state)
 {
 	(void)state;
 	struct fields fields = {0}, added = {0};
-	const struct complete_options options = {true, TEXT("relay"), TEXT("fbl@relay.test")};
+	const struct complete_options options = {
+		.missing = true, .feedback = TEXT("relay"), .cfbl = TEXT("fbl@relay.test")};
 	fields_add(&fields, TEXT("From"), TEXT("a@example.com"));
 	fields_add(&fields, TEXT("content-type"), TEXT("text/plain"));
 	complete(&fields, &options, &facts, &added);
