@@ -37,16 +37,11 @@ static const struct {
 static void add_recipients(const struct report_mail *mail, enum report_piece_kind kind, const char *name,
 			   struct report *out)
 {
-	struct report_field field;
-	for (size_t i = 0; i < mail->count; i++) {
-		struct text rest = mail->piece[i].text;
-		while (mail->piece[i].kind == kind && report_field_next(&rest, &field)) {
-			if (!text_equal_fold(field.name, text_of(name)))
-				continue;
-			struct text address = report_words_address(&field.value);
-			if (address.len)
-				report_add_recipient(out, address);
-		}
+	struct report_search search = {0};
+	for (struct text value; report_mail_next(mail, kind, name, &search, &value);) {
+		struct text address = report_words_address(&value);
+		if (address.len)
+			report_add_recipient(out, address);
 	}
 }
 

@@ -65,29 +65,37 @@ bool report_field_next(struct text *rest, struct report_field *out)
 	return true;
 }
 
-static struct text find(const struct report_mail *mail, enum report_piece_kind kind, const char *name, bool last)
+bool report_mail_next(const struct report_mail *mail, enum report_piece_kind kind, const char *name,
+		      struct report_search *search, struct text *value)
 {
-	struct text found = {0};
 	struct report_field field;
-	for (size_t i = 0; i < mail->count; i++) {
-		struct text rest = mail->piece[i].text;
-		while (mail->piece[i].kind == kind && report_field_next(&rest, &field)) {
-			if (!text_equal_fold(field.name, text_of(name)))
-				continue;
-			found = field.value;
-			if (!last)
-				return found;
-		}
+	for (;;) {
+		while (report_field_next(&search->rest, &field))
+			if (text_equal_fold(field.name, text_of(name))) {
+				*value = field.value;
+				return true;
+			}
+		while (search->piece < mail->count && mail->piece[search->piece].kind != kind)
+			search->piece++;
+		if (search->piece == mail->count)
+			return false;
+		search->rest = mail->piece[search->piece++].text;
 	}
-	return found;
 }
 
 struct text report_mail_first(const struct report_mail *mail, enum report_piece_kind kind, const char *name)
 {
-	return find(mail, kind, name, false);
+	struct report_search search = {0};
+	struct text value = {0};
+	report_mail_next(mail, kind, name, &search, &value);
+	return value;
 }
 
 struct text report_mail_last(const struct report_mail *mail, enum report_piece_kind kind, const char *name)
 {
-	return find(mail, kind, name, true);
+	struct report_search search = {0};
+	struct text value = {0};
+	while (report_mail_next(mail, kind, name, &search, &value))
+		;
+	return value;
 }

@@ -46,7 +46,14 @@ struct report_field {
 };
 bool report_field_next(struct text *rest, struct report_field *out);
 
-/* The value of the first (last) field NAME in a piece of this kind; empty when there is none. */
+/* The next field NAME in the pieces of this kind, in their order; begin with a zeroed SEARCH. False when there is none left. */
+struct report_search {
+	size_t piece;
+	struct text rest;
+};
+bool report_mail_next(const struct report_mail *mail, enum report_piece_kind kind, const char *name,
+		      struct report_search *search, struct text *value);
+/* The value of the first (last) one; empty when there is none. */
 struct text report_mail_first(const struct report_mail *mail, enum report_piece_kind kind, const char *name);
 struct text report_mail_last(const struct report_mail *mail, enum report_piece_kind kind, const char *name);
 

@@ -14,6 +14,7 @@ CREATE TABLE waybill.unverified_reports (
 	kind     text NOT NULL,                         -- bounce, complaint, …: bouncer/report.h
 	report   jsonb NOT NULL                         -- what it says
 );
+CREATE INDEX ON waybill.unverified_reports (at);
 
 -- Anybody can send such mail: the newest ones are enough to find out what is wrong.
 CREATE FUNCTION waybill.keep_report(report jsonb) RETURNS void
@@ -23,8 +24,17 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 		VALUES (report ->> 'customer', report ->> 'queue_id', report ->> 'why', report ->> 'kind',
 		        report - '{customer,queue_id,why,kind}'::text[])
 		RETURNING id)
-	DELETE FROM waybill.unverified_reports u USING kept WHERE u.id <= kept.id - 10000
+	DELETE FROM waybill.unverified_reports u USING kept WHERE u.id <= kept.id - 10000 OR u.at < now() - interval '45 days'
 $$;
+
+-- An address is taken out of these as well.
+ALTER FUNCTION waybill.erase_address(text, boolean) RENAME TO erase_address_of_events;
+CREATE FUNCTION waybill.erase_address(address text, everything boolean, OUT events bigint, OUT suppressions bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM waybill.unverified_reports u WHERE position(lower(address) IN lower(u.report::text)) > 0;
+	SELECT e.events, e.suppressions INTO events, suppressions FROM waybill.erase_address_of_events(address, everything) e;
+END $$;
 
 -- The message of a token: whose it is, its host, and which of its recipients each of CLAIMS is or was called (NULL: none, or
 -- none yet of which the log tells the end). ONLY_RECIPIENT: the message's, when it had one alone. LATER: its log is not read
@@ -129,4 +139,5 @@ SELECT waybill.open_views();
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA waybill FROM PUBLIC, waybill_report;
 REVOKE ALL ON ALL TABLES IN SCHEMA waybill FROM waybill_report;
 GRANT EXECUTE ON FUNCTION waybill.keep_report, waybill.reported_message, waybill.record_report TO waybill_report, waybill_admin;
+GRANT EXECUTE ON FUNCTION waybill.erase_address TO waybill_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON waybill.unverified_reports TO waybill_admin;

@@ -238,6 +238,15 @@ def test_forged(stack, mailer):
     assert not mailer.events(sent) and not mailer.suppression("safe@dest.test")
 
 
+def test_an_address_is_taken_out_of_accounts(stack, mailer):
+    address = f"b+{'e' * 48}@{RETURN}"
+    for recipient in ("Erased@dest.test", "kept@dest.test"):
+        deliver(stack, address, dsn(recipient))
+    wait_for("both accounts", lambda: len(mailer.set_aside(address)) == 2)
+    stack.node.waybill("gdpr", "erase", "erased@dest.test", "--yes")
+    assert [kept["report"]["said"][0]["recipient"] for kept in mailer.set_aside(address)] == ["kept@dest.test"]
+
+
 def test_complaint(stack, mailer):
     """At the address for complaints; the token is in what it returns. The recipient's name may be missing."""
     sent = mailer.send("cross@dest.test")
