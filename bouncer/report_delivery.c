@@ -267,7 +267,6 @@ static const char *const bounce_subjects[] = {"undeliver",
 					      "error sending your mail",
 					      "mail could not",
 					      "unzustellbar",
-					      "delivery notification",
 					      "delivery error",
 					      "message not delivered",
 					      "mail system error",
@@ -286,9 +285,18 @@ static bool begins_like_bounce(const struct report_mail *mail)
 	return false;
 }
 
-/* An answer of a person, or of their vacation program, comes from neither. */
+/* A person or a program that answers: its words may quote a bounce, or speak of a delivery of its own. */
+static bool is_answer(const struct report_mail *mail, const struct report *report)
+{
+	return text_starts_fold(report_mail_first(mail, PIECE_HEADER, "Auto-Submitted"), TEXT("auto-replied")) ||
+	       text_starts_fold(report->subject, TEXT("re:")) || text_starts_fold(report->subject, TEXT("aw:"));
+}
+
 bool report_looks_like_bounce(const struct report_mail *mail, const struct report *report)
 {
-	return begins_like_bounce(mail) || report_mail_first(mail, PIECE_HEADER, "X-Failed-Recipients").len ||
-	       report_words_any(report->from, bounce_senders) || report_words_any(report->subject, bounce_subjects);
+	if (report_mail_first(mail, PIECE_HEADER, "X-Failed-Recipients").len ||
+	    report_words_any(report->from, bounce_senders))
+		return true;
+	return !is_answer(mail, report) &&
+	       (report_words_any(report->subject, bounce_subjects) || begins_like_bounce(mail));
 }
