@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,12 +26,14 @@ struct piece_head {
 #define LIMIT_MEMORY 1
 #endif
 
-static void limit_resources(void)
+static void limit_process(void)
 {
 	const struct rlimit cpu = {MAX_CPU_S, MAX_CPU_S}, memory = {MAX_MEMORY, MAX_MEMORY};
 	setrlimit(RLIMIT_CPU, &cpu);
 	if (LIMIT_MEMORY)
 		setrlimit(RLIMIT_AS, &memory);
+	/* Postfix kills who takes too long; this process goes with it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
 static void send_piece(void *context, enum report_piece_kind kind, struct text lines)
@@ -44,7 +47,7 @@ static void send_piece(void *context, enum report_piece_kind kind, struct text l
 static void read_and_send(struct text raw, int fd)
 {
 	FILE *out = fdopen(fd, "wb");
-	limit_resources();
+	limit_process();
 	if (!out)
 		_exit(1);
 	report_mime_parse(raw, send_piece, out);

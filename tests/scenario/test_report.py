@@ -484,3 +484,10 @@ def test_the_role_can_do_no_more(stack, mailer):
                          "(SELECT array_agg(proname::text ORDER BY proname) FROM pg_proc WHERE pronamespace = 'waybill'::regnamespace "
                          "AND has_function_privilege('waybill_report', oid, 'EXECUTE')) AS functions")[0]
     assert rights == {"columns": 0, "functions": ["keep_report", "record_report", "reported_message"]}
+
+
+def test_nothing_was_returned(stack, mailer):
+    """Of all this: Postfix delivered it or keeps it."""
+    lines = [line for line in stack.node.postfix.maillog.read_text().splitlines() if "relay=waybill-report" in line]
+    assert len(lines) > 40
+    assert not [line for line in lines if "status=sent" not in line and "status=deferred" not in line]
