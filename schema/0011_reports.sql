@@ -14,18 +14,21 @@ CREATE TABLE waybill.unverified_reports (
 	kind     text NOT NULL,                         -- bounce, complaint, …: bouncer/report.h
 	report   jsonb NOT NULL                         -- what it says
 );
-CREATE INDEX ON waybill.unverified_reports (at);
 
 -- Anybody can send such mail: the newest ones are enough to find out what is wrong.
 CREATE FUNCTION waybill.keep_report(report jsonb) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	WITH kept AS (
-		INSERT INTO waybill.unverified_reports (customer, queue_id, why, kind, report)
-		VALUES (report ->> 'customer', report ->> 'queue_id', report ->> 'why', report ->> 'kind',
-		        report - '{customer,queue_id,why,kind}'::text[])
-		RETURNING id)
-	DELETE FROM waybill.unverified_reports u USING kept WHERE u.id <= kept.id - 10000 OR u.at < now() - interval '45 days'
-$$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	kept bigint;
+BEGIN
+	INSERT INTO waybill.unverified_reports (customer, queue_id, why, kind, report)
+	VALUES (report ->> 'customer', report ->> 'queue_id', report ->> 'why', report ->> 'kind',
+	        report - '{customer,queue_id,why,kind}'::text[])
+	RETURNING id INTO kept;
+	IF kept % 100 = 0 THEN
+		DELETE FROM waybill.unverified_reports u WHERE u.id <= kept - 10000 OR u.at < now() - interval '45 days';
+	END IF;
+END $$;
 
 -- An address is taken out of these as well.
 ALTER FUNCTION waybill.erase_address(text, boolean) RENAME TO erase_address_of_events;
@@ -129,6 +132,11 @@ BEGIN
 		UPDATE waybill.events v SET suppression = word
 		WHERE v.customer = e.customer AND v.occurred_at = e.occurred_at AND v.event_id = e.event_id;
 	END IF;
+	-- What the recipient asked for outlives the bounces, which may be undone by their cause.
+	UPDATE waybill.suppressions s SET event_id = e.event_id, rule = NULL, provider = NULL, remote_mx = NULL,
+		reason = CASE e.type WHEN 'message.complained' THEN 'complaint' ELSE 'unsubscribe' END
+	WHERE s.customer = e.customer AND s.recipient = e.recipient AND s.reason IN ('hard-bounce', 'soft-bounce')
+	  AND e.type IN ('message.complained', 'recipient.unsubscribed');
 	RETURN true;
 END $$;
 

@@ -258,6 +258,18 @@ def test_complaint(stack, mailer):
     wait_for("the next mail refused", lambda: refused(mailer, "cross@dest.test"))
 
 
+def test_a_complaint_outlives_the_bounce(stack, mailer):
+    """Bounces are undone by their cause when a provider had a fault; what the recipient asked for stays."""
+    sent = mailer.send("both@dest.test")
+    deliver(stack, sent.return_path, dsn("both@dest.test"))
+    mailer.event(sent, "message.bounced")
+    assert mailer.suppression("both@dest.test") == {"both@dest.test": "hard-bounce"}
+    deliver(stack, sent.return_path, arf(returned(sent, "both@dest.test")))
+    mailer.event(sent, "message.complained")
+    stack.node.waybill("suppress", "revert", "--customer", "mailer", "--remote", "inner.dest.test")
+    assert mailer.suppression("both@dest.test") == {"both@dest.test": "complaint"}
+
+
 @pytest.mark.parametrize("kind", ["not-spam", "auth-failure"])
 def test_no_complaint(stack, mailer, kind):
     sent = mailer.send("content@dest.test")
@@ -478,11 +490,19 @@ def test_another_language(stack, mailer):
     assert "Empf\u00e4nger" in event["response"] and event["bounce_category"] == "bad-mailbox"
 
 
+def test_accounts_are_bounded(stack, mailer):
+    """Anybody can send such mail."""
+    mailer.rows("SELECT count(waybill.keep_report(jsonb_build_object('why', 'x', 'kind', 'other', 'n', n))) "
+                "FROM generate_series(1, 10500) AS n")
+    [found] = mailer.rows("SELECT count(*) AS count, max((report ->> 'n')::integer) AS last FROM support.unverified_reports")
+    assert found["count"] < 10100 and found["last"] == 10500
+
+
 def test_the_role_can_do_no_more(stack, mailer):
-    """What reads strangers' mail may call three functions and read nothing."""
+    """What reads strangers' mail may call three functions that act for it, and read nothing."""
     rights = mailer.rows("SELECT (SELECT count(*) FROM information_schema.role_column_grants WHERE grantee = 'waybill_report') AS columns, "
                          "(SELECT array_agg(proname::text ORDER BY proname) FROM pg_proc WHERE pronamespace = 'waybill'::regnamespace "
-                         "AND has_function_privilege('waybill_report', oid, 'EXECUTE')) AS functions")[0]
+                         "AND prosecdef AND has_function_privilege('waybill_report', oid, 'EXECUTE')) AS functions")[0]
     assert rights == {"columns": 0, "functions": ["keep_report", "record_report", "reported_message"]}
 
 
