@@ -1,10 +1,8 @@
 /* waybill-report: reads one mail that came back, from Postfix's pipe(8), and makes events of it. */
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -49,15 +47,6 @@ static struct rules *take_rules(void)
 		log_error("%s; the built-in rules judge; next: waybill rules check %s", error, settings.rules);
 	free(error);
 	return rules ? rules : rules_builtin();
-}
-
-/* Nothing is written to a file. */
-static void limit_resources(void)
-{
-	const struct rlimit files = {MAX_FILES, MAX_FILES}, nothing = {0, 0};
-	setrlimit(RLIMIT_NOFILE, &files);
-	signal(SIGXFSZ, SIG_IGN);
-	setrlimit(RLIMIT_FSIZE, &nothing);
 }
 
 /* Reads standard input to its end, so that Postfix need not break off; what is beyond MAX_MAIL is dropped. 0 or -1. */
@@ -113,7 +102,6 @@ static int run(void)
 			  "path");
 		return EX_CONFIG;
 	}
-	limit_resources();
 	int status = read_mail(&raw) == 0 ? EX_OK : EX_TEMPFAIL;
 	if (status == EX_OK && report_mime_read_apart(buffer_view(&raw), &mail) < 0) {
 		log_error("no process can be begun to read the mail in: %s", strerror(errno));

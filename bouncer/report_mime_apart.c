@@ -11,9 +11,10 @@
 
 #include "bouncer/report_mime_internal.h"
 
-/* What one mail may use. */
+/* What one mail may use. The files are those of character sets; none is written. */
 #define MAX_CPU_S  20
 #define MAX_MEMORY (512L << 20)
+#define MAX_FILES  64
 
 struct piece_head {
 	uint32_t kind, len;
@@ -29,7 +30,10 @@ struct piece_head {
 static void limit_process(void)
 {
 	const struct rlimit cpu = {MAX_CPU_S, MAX_CPU_S}, memory = {MAX_MEMORY, MAX_MEMORY};
+	const struct rlimit files = {MAX_FILES, MAX_FILES}, nothing = {0, 0};
 	setrlimit(RLIMIT_CPU, &cpu);
+	setrlimit(RLIMIT_NOFILE, &files);
+	setrlimit(RLIMIT_FSIZE, &nothing);
 	if (LIMIT_MEMORY)
 		setrlimit(RLIMIT_AS, &memory);
 	/* Postfix kills who takes too long; this process goes with it. */
