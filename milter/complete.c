@@ -59,11 +59,14 @@ static void add_feedback(struct fields *fields, struct text sender, const struct
 	buffer_free(&value);
 }
 
-static void add_cfbl(struct fields *fields, struct text address, struct fields *added)
+/* The id comes back in reports that return nothing else of the message (RFC 9477). */
+static void add_cfbl(struct fields *fields, struct text address, struct text token, struct fields *added)
 {
 	struct buffer value = {0};
 	buffer_format(&value, "%.*s; report=arf", TEXT_ARG(address));
 	add(fields, TEXT("CFBL-Address"), buffer_view(&value), added);
+	if (token.len && !has(fields, TEXT("cfbl-feedback-id")))
+		add(fields, TEXT("CFBL-Feedback-ID"), token, added);
 	buffer_free(&value);
 }
 
@@ -105,7 +108,7 @@ void complete(struct fields *fields, const struct complete_options *options, con
 	if (options->feedback.len && !has(fields, TEXT("feedback-id")))
 		add_feedback(fields, options->feedback, facts, added);
 	if (options->cfbl.len && !has(fields, TEXT("cfbl-address")))
-		add_cfbl(fields, options->cfbl, added);
+		add_cfbl(fields, options->cfbl, facts->token, added);
 	if (facts->list_unsubscribe.len)
 		add_unsubscribe(fields, options->unsubscribe_host, facts, added);
 }

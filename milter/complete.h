@@ -21,7 +21,9 @@ struct complete_facts {
 	struct text domain;           /* of header From */
 	struct text customer, login;
 	struct text list_unsubscribe; /* the customer's template of an https URL; empty: no List-Unsubscribe is added */
-	struct text token; /* stands in it for "{token}"; empty: nobody can be named, such a template is left */
+	/* Names message and recipient: stands in it for "{token}", and as CFBL-Feedback-ID. Empty: nobody can be named, such
+	 * a template is left. */
+	struct text token;
 };
 
 /* Adds to FIELDS, and names in ADDED as well, what is missing there. */

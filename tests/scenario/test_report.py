@@ -270,6 +270,15 @@ def test_a_complaint_outlives_the_bounce(stack, mailer):
     assert mailer.suppression("both@dest.test") == {"both@dest.test": "complaint"}
 
 
+def test_a_complaint_that_returns_two_fields(stack, mailer):
+    """RFC 9477: the id that the milter gave, and the Message-ID; nothing of anybody's address."""
+    sent = mailer.send("private@dest.test")
+    kept = email.message_from_bytes(sent.content, policy=email.policy.SMTP)["CFBL-Feedback-ID"].strip()
+    deliver(stack, f"complaints@{RETURN}", arf(f"CFBL-Feedback-ID: {kept}\nMessage-ID: <{sent.message_id}>\n\n"))
+    assert mailer.event(sent, "message.complained")["recipient"] == "private@dest.test"
+    assert mailer.suppression("private@dest.test") == {"private@dest.test": "complaint"}
+
+
 @pytest.mark.parametrize("kind", ["not-spam", "auth-failure"])
 def test_no_complaint(stack, mailer, kind):
     sent = mailer.send("content@dest.test")
