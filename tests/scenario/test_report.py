@@ -140,7 +140,11 @@ def mailer(stack):
     key.write_text("5a" * 32 + "\n")
     key.chmod(0o640)
     shutil.chown(key, "root", "nogroup")
-    node.write_conf({"milter": {"return_path_host": RETURN, "return_path_key": key, "cfbl_address": f"complaints@{RETURN}"}})
+    # The relay's own signature vouches for the address of complaints (RFC 9477).
+    node.waybill("customer", "add", "relay")
+    add_domain(stack, "relay", RETURN)
+    node.write_conf({"milter": {"return_path_host": RETURN, "return_path_key": key, "relay_domain": RETURN,
+                                "cfbl_address": f"complaints@{RETURN}"}})
     node.restart("milter")
     node.waybill("customer", "add", "mailer", "--return-path", "on")
     add_domain(stack, "mailer", DOMAIN)
