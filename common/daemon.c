@@ -52,10 +52,11 @@ static void print_help(FILE *out)
 		     "  --help, --version\n");
 	if (p->usage)
 		fprintf(out, "%s", p->usage);
-	fprintf(out, "\nSignals: %s\nManual: waybill-%s(8), waybill.conf(5)\n",
-		p->own_signals ? "TERM drains and stops; USR1 reads the configuration again."
-			       : "TERM drains and stops; HUP reads the configuration again.",
-		p->name);
+	if (!p->once)
+		fprintf(out, "\nSignals: %s\n",
+			p->own_signals ? "TERM drains and stops; USR1 reads the configuration again."
+				       : "TERM drains and stops; HUP reads the configuration again.");
+	fprintf(out, "%sManual: waybill-%s(8), waybill.conf(5)\n", p->once ? "\n" : "", p->name);
 }
 
 /* ---- flags ---- */
@@ -250,7 +251,7 @@ static void watch_signals(void)
 {
 	sigset_t set;
 	signal(SIGPIPE, SIG_IGN);
-	if (life.program->own_signals)
+	if (life.program->own_signals || life.program->once)
 		return;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -310,6 +311,8 @@ static int serve(void)
 	forbid_core_dumps(); /* setuid() sets the flag anew */
 	if (status == 0)
 		status = p->run();
+	if (p->once)
+		return status;
 	if (p->own_signals)
 		sd_notify(0, "STOPPING=1");
 	log_info("stopped: status=%d", status);

@@ -61,6 +61,8 @@ struct daemon_program {
 	void (*reloaded)(void);
 	/* The program's library handles TERM, INT and HUP itself (libmilter): daemon_signal_fd() is -1. */
 	bool own_signals;
+	/* It does one thing and ends, with the default action of TERM, INT and HUP: no word about its beginning and end. */
+	bool once;
 };
 
 /* The whole main(). */

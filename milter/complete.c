@@ -59,11 +59,14 @@ static void add_feedback(struct fields *fields, struct text sender, const struct
 	buffer_free(&value);
 }
 
-static void add_cfbl(struct fields *fields, struct text address, struct fields *added)
+/* The id comes back in reports that return nothing else of the message (RFC 9477). */
+static void add_cfbl(struct fields *fields, struct text address, struct text token, struct fields *added)
 {
 	struct buffer value = {0};
 	buffer_format(&value, "%.*s; report=arf", TEXT_ARG(address));
 	add(fields, TEXT("CFBL-Address"), buffer_view(&value), added);
+	if (token.len && !has(fields, TEXT("cfbl-feedback-id")))
+		add(fields, TEXT("CFBL-Feedback-ID"), token, added);
 	buffer_free(&value);
 }
 
@@ -71,7 +74,8 @@ static void add_cfbl(struct fields *fields, struct text address, struct fields *
 
 /* Both fields or none (RFC 8058 section 3.1): a message that has one of them goes with its own. The URL stands on a line
  * of its own, since it may be long. */
-static void add_unsubscribe(struct fields *fields, const struct complete_facts *facts, struct fields *added)
+static void add_unsubscribe(struct fields *fields, struct text host, const struct complete_facts *facts,
+			    struct fields *added)
 {
 	struct buffer value = {0};
 	struct text rest = facts->list_unsubscribe;
@@ -87,6 +91,10 @@ static void add_unsubscribe(struct fields *fields, const struct complete_facts *
 	}
 	buffer_text(&value, rest);
 	buffer_char(&value, '>');
+	/* For programs that only write mail; waybill-report reads it. */
+	if (host.len && facts->token.len)
+		buffer_format(&value, ",\n\t<mailto:u+%.*s@%.*s?subject=unsubscribe>", TEXT_ARG(facts->token),
+			      TEXT_ARG(host));
 	add(fields, TEXT("List-Unsubscribe"), buffer_view(&value), added);
 	add(fields, TEXT("List-Unsubscribe-Post"), TEXT("List-Unsubscribe=One-Click"), added);
 	buffer_free(&value);
@@ -100,7 +108,7 @@ void complete(struct fields *fields, const struct complete_options *options, con
 	if (options->feedback.len && !has(fields, TEXT("feedback-id")))
 		add_feedback(fields, options->feedback, facts, added);
 	if (options->cfbl.len && !has(fields, TEXT("cfbl-address")))
-		add_cfbl(fields, options->cfbl, added);
+		add_cfbl(fields, options->cfbl, facts->token, added);
 	if (facts->list_unsubscribe.len)
-		add_unsubscribe(fields, facts, added);
+		add_unsubscribe(fields, options->unsubscribe_host, facts, added);
 }

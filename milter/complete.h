@@ -9,9 +9,10 @@
 #include "milter/fields.h"
 
 struct complete_options {
-	bool missing;         /* add Date, Message-ID, MIME-Version where they are missing */
-	struct text feedback; /* last part of Feedback-ID, the name of this sender; empty: none is added */
-	struct text cfbl;     /* address of CFBL-Address (RFC 9477); empty: none is added */
+	bool missing;                 /* add Date, Message-ID, MIME-Version where they are missing */
+	struct text feedback;         /* last part of Feedback-ID, the name of this sender; empty: none is added */
+	struct text cfbl;             /* address of CFBL-Address (RFC 9477); empty: none is added */
+	struct text unsubscribe_host; /* of the address in List-Unsubscribe; empty: there is none beside the URL */
 };
 
 struct complete_facts {
@@ -20,7 +21,9 @@ struct complete_facts {
 	struct text domain;           /* of header From */
 	struct text customer, login;
 	struct text list_unsubscribe; /* the customer's template of an https URL; empty: no List-Unsubscribe is added */
-	struct text token; /* stands in it for "{token}"; empty: nobody can be named, such a template is left */
+	/* Names message and recipient: stands in it for "{token}", and as CFBL-Feedback-ID. Empty: nobody can be named, such
+	 * a template is left. */
+	struct text token;
 };
 
 /* Adds to FIELDS, and names in ADDED as well, what is missing there. */

@@ -219,7 +219,8 @@ static int run(void)
 		engine.return_path_key = return_path_texts[0];
 	engine.complete = (struct complete_options){.missing = settings.add_missing,
 						    .feedback = text_of(settings.feedback_id),
-						    .cfbl = text_of(settings.cfbl_address)};
+						    .cfbl = text_of(settings.cfbl_address),
+						    .unsubscribe_host = engine.return_path_host};
 	take_settings();
 	engine.spool = settings.common.spool ? spool_open(settings.common.spool, "milter") : NULL;
 	if (engine.spool)

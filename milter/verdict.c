@@ -274,7 +274,8 @@ static void complete_message(const struct work *work, struct verdict *out)
 static void make_return_path(struct work *work)
 {
 	const struct directory_customer *customer = &work->auth.customer;
-	if (!work->engine->return_path_key.len || (!customer->return_path && !customer->list_unsubscribe.len))
+	bool wanted = customer->return_path || customer->list_unsubscribe.len || work->engine->complete.cfbl.len;
+	if (!work->engine->return_path_key.len || !wanted)
 		return;
 	const char *why = return_path_make(work->engine->return_path_key, customer->name, text_of(work->engine->node),
 					   work->queue_id, work->return_path);

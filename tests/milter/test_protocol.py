@@ -353,7 +353,8 @@ def test_one_click_unsubscribing_names_the_one_recipient(mailing):
     headers = header("a@mailer.test")
     answer = mailing.message(headers, login="mail", queue_id="4F1C2A")
     name = token(b"mailer", b"mx1", "4F1C2A")
-    assert unsubscribe_fields(answer) == [("List-Unsubscribe", f"\n\t<https://u.example/{name}?t={name}>"),
+    assert unsubscribe_fields(answer) == [("List-Unsubscribe", f"\n\t<https://u.example/{name}?t={name}>,\n\t"
+                                           f"<mailto:u+{name}@return.test?subject=unsubscribe>"),
                                           ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")]
     verify(answer, headers)
     assert "list-unsubscribe:list-unsubscribe-post" in answer.inserted("DKIM-Signature")[0].replace("\n\t", "")

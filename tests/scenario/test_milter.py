@@ -259,7 +259,8 @@ def test_return_path_and_one_click(stack, mailer):
     found = send_one(stack, mailer, "returned")
     local, host = found["mail_from"].split("@")
     assert host == "return.test" and local.startswith("b+") and len(local) <= 64
-    assert found["message"]["List-Unsubscribe"].strip() == f"<https://u.example/{local[2:]}>"
+    assert found["message"]["List-Unsubscribe"].split() == [
+        f"<https://u.example/{local[2:]}>,", f"<mailto:u+{local[2:]}@return.test?subject=unsubscribe>"]
     assert found["message"]["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert [right for *_, right in dkim_check.verify(found["bytes"], stack.dns)] == [True]
 

@@ -35,7 +35,8 @@ class Node:
         self.stack, self.name, self.bin = stack, name, bin_dir
         self.home, self.log, self.processes = stack.home / name, stack.home / "log", stack.processes
         self.conf, self.settings = self.home / "waybill.conf", settings or {}
-        self.postfix = Postfix(name, self.home, self.log, stack.processes, stack.tls, stack.dns, stack.sink, ports)
+        report = (ACCOUNT, (self.bin / "waybill-report", "-c", self.conf))
+        self.postfix = Postfix(name, self.home, self.log, stack.processes, stack.tls, stack.dns, stack.sink, report, ports)
         self.dovecot = Dovecot(
             name, self.home, self.log, stack.processes, stack.postgres, self.postfix.queue / "private" / "auth"
         )
@@ -82,6 +83,7 @@ class Node:
             "policyd": {"listen": f"unix:{self.sockets}/policyd", "socket_group": "postfix"},
             "milter": {"listen": f"unix:{self.sockets}/milter", "socket_group": "postfix", "seal_key": seal_key},
             "bouncer": {"log": self.postfix.maillog, "postgres": postgres.conninfo("waybill_bouncer")},
+            "report": {"postgres": postgres.conninfo("waybill_report")},
             "webhookd": {
                 "postgres": postgres.conninfo("waybill_webhookd"),
                 "webhook_key": webhook_key,

@@ -19,18 +19,20 @@ from .process import plain_environment
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "postfix-conf"
 SERVICES = {"submission": 587, "submissions": 465, "2525": 2525}
+MX = 25  # where mail comes back
 
 
 class Postfix:
-    def __init__(self, name, home, log, processes, tls, dns, sink, ports=None):
-        """PORTS maps 587, 465 and 2525 to the ports to use; free ones are picked for those not given."""
+    def __init__(self, name, home, log, processes, tls, dns, sink, report, ports=None):
+        """PORTS maps 587, 465, 2525 and 25 to the ports to use; free ones are picked for those not given. REPORT: the
+        account and the words with which pipe(8) starts waybill-report."""
         self.name, self.processes = f"{name}/postfix", processes
         self.etc, self.queue, self.data = home / "etc", home / "queue", home / "data"
-        self.tls, self.dns, self.sink = tls, dns, sink
+        self.tls, self.dns, self.sink, self.report = tls, dns, sink, report
         self.hostname = f"{name}.relay.test"
         self.maillog = home / "maillog"
         self.start_log = log / f"{name}-postfix.log"
-        self.ports = {port: (ports or {}).get(port) or free_port() for port in SERVICES.values()}
+        self.ports = {port: (ports or {}).get(port) or free_port() for port in (*SERVICES.values(), MX)}
 
     def prepare(self):
         """Writes the configuration and makes the queue, so that other servers can put their sockets there."""
@@ -90,14 +92,18 @@ class Postfix:
             raise StackError(f"postfix {command} failed: {tail(self.start_log)}{tail(self.maillog)}")
 
     def _master_cf(self):
-        """Debian's entries without its port 25, then ours on this stack's ports."""
+        """Debian's entries, then ours, on this stack's ports."""
         debian = pathlib.Path("/usr/share/postfix/master.cf.dist").read_text()
         ours = (SHIPPED / "master.cf").read_text()
         for service, port in SERVICES.items():
             ours, count = re.subn(rf"(?m)^{service} inet", f"{HOST}:{self.ports[port]} inet", ours)
             if count != 1:
                 raise StackError(f"postfix-conf/master.cf has no service {service}")
-        return re.sub(r"(?m)^smtp +inet", "#smtp inet", debian) + ours
+        account, words = self.report
+        ours, count = re.subn(r"user=waybill_report argv=\S+", f"user={account} argv={' '.join(map(str, words))}", ours)
+        if count != 1:
+            raise StackError("postfix-conf/master.cf has no waybill-report")
+        return re.sub(r"(?m)^smtp +inet", f"{HOST}:{self.ports[MX]} inet", debian) + ours
 
     def _main_cf(self):
         fragment = (SHIPPED / "main.cf").read_text()

@@ -185,7 +185,8 @@ ROLES = {
                        [SECRETS[0], SECRETS[2], "UPDATE waybill.customers SET title = ''", "SELECT * FROM auth.passdb"]),
     "waybill_bouncer": (["SELECT login, customer FROM waybill.logins"],
                         [*SECRETS, "DELETE FROM waybill.customers", "SELECT * FROM auth.passdb"]),
-    "waybill_report": ([], [*SECRETS, "DELETE FROM waybill.customers", "SELECT * FROM auth.passdb"]),
+    "waybill_report": (["SELECT waybill.keep_report('{\"why\": \"x\", \"kind\": \"other\"}')"],
+                       [*SECRETS, "DELETE FROM waybill.customers", "SELECT * FROM auth.passdb"]),
     "waybill_webhookd": (["SELECT sealed_secret FROM waybill.endpoints"], [*SECRETS[:2], "DELETE FROM waybill.customers"]),
     "waybill_admin": (["SELECT sealed FROM waybill.dkim_keys", "UPDATE waybill.customers SET title = title"], []),
 }

@@ -146,7 +146,8 @@ static void missing_fields_are_added_once(void **state)
 {
 	(void)state;
 	struct fields fields = {0}, added = {0};
-	const struct complete_options options = {true, TEXT("relay"), TEXT("fbl@relay.test")};
+	const struct complete_options options = {
+		.missing = true, .feedback = TEXT("relay"), .cfbl = TEXT("fbl@relay.test")};
 	fields_add(&fields, TEXT("From"), TEXT("a@example.com"));
 	fields_add(&fields, TEXT("content-type"), TEXT("text/plain"));
 	complete(&fields, &options, &facts, &added);
@@ -177,12 +178,33 @@ static void nothing_is_added_unasked(void **state)
 	fields_free(&fields);
 }
 
+/* A message whose recipient a token names says so to those who complain, and to programs that unsubscribe by mail. */
+static void a_token_comes_back(void **state)
+{
+	(void)state;
+	struct fields fields = {0}, added = {0};
+	const struct complete_options options = {.cfbl = TEXT("fbl@relay.test"),
+						 .unsubscribe_host = TEXT("return.test")};
+	struct complete_facts named = facts;
+	named.token = TEXT("abc234");
+	named.list_unsubscribe = TEXT("https://u.example/{token}");
+	complete(&fields, &options, &named, &added);
+	expect(&added, 0, "CFBL-Address", "fbl@relay.test; report=arf");
+	expect(&added, 1, "CFBL-Feedback-ID", "abc234");
+	expect(&added, 2, "List-Unsubscribe",
+	       "\n\t<https://u.example/abc234>,\n\t<mailto:u+abc234@return.test?subject=unsubscribe>");
+	expect(&added, 3, "List-Unsubscribe-Post", "List-Unsubscribe=One-Click");
+	assert_int_equal(added.count, 4);
+	fields_free(&fields);
+	fields_free(&added);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bodies_by_table),          cmocka_unit_test(headers_are_looked_at),
 		cmocka_unit_test(dates_are_those_of_libc),  cmocka_unit_test(missing_fields_are_added_once),
-		cmocka_unit_test(nothing_is_added_unasked),
+		cmocka_unit_test(nothing_is_added_unasked), cmocka_unit_test(a_token_comes_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
