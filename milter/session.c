@@ -81,6 +81,16 @@ static struct session_destination *add_destination(struct session *session, stru
 	return new;
 }
 
+void session_rename_destination(struct session *session, size_t i, struct text name)
+{
+	int64_t recipients = session->destinations[i].recipients;
+	session->destinations[i] = session->destinations[--session->destination_count];
+	struct session_destination *destination = find_destination(session, name);
+	if (!destination)
+		destination = add_destination(session, name);
+	destination->recipients += recipients;
+}
+
 void session_recipient(struct session *session, struct text recipient)
 {
 	session->recipients++;

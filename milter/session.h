@@ -54,6 +54,8 @@ void session_field(struct session *session, struct text name, struct text value)
 void session_body(struct session *session, struct text chunk);
 /* The domain of destination I, in lower case. */
 struct text session_destination(const struct session *session, size_t i);
+/* Calls destination I NAME from now on; if there is one of that name they become one, and what was the last one is I. */
+void session_rename_destination(struct session *session, size_t i, struct text name);
 /* Is field I one of X-Waybill-*? Only waybill itself may say such things: those that come in are taken out. */
 bool session_field_is_ours(const struct session *session, size_t i);
 /* Appends a sampled message as it will go over the wire, but for the fields that come on top of it. */

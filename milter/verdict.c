@@ -6,6 +6,7 @@
 #include "common/digest.h"
 #include "common/directory.h"
 #include "common/encode.h"
+#include "common/idn.h"
 #include "common/log.h"
 #include "common/return_path.h"
 #include "common/spool.h"
@@ -168,6 +169,18 @@ static enum reply_reason over_limit(struct work *work, struct verdict *out)
 	return item->limit.action == LIMIT_REJECT ? REPLY_LIMIT_REJECTED : REPLY_LIMIT_DEFERRED;
 }
 
+/* A domain has one name, however the client spelt it: its A-labels (RFC 5891). What is no domain counts as it stands. */
+static void name_destinations(struct session *session)
+{
+	char ascii[ADDR_MAX_DOMAIN + 1];
+	for (size_t i = session->destination_count; i-- > 0;) {
+		struct text name = session_destination(session, i);
+		if (idn_to_ascii(name, ascii, sizeof ascii) || text_equal(name, text_of(ascii)))
+			continue;
+		session_rename_destination(session, i, text_of(ascii));
+	}
+}
+
 static enum reply_reason meter(struct work *work, struct verdict *out)
 {
 	struct directory_relay relay = {0};
@@ -183,6 +196,7 @@ static enum reply_reason meter(struct work *work, struct verdict *out)
 			      .now_s = work->now_s};
 	if (meter_network(work->auth.login.name, buffer_view(&work->session->client), work->network))
 		meter.network = text_of(work->network);
+	name_destinations(work->session);
 	work->request.node = text_of(work->engine->node);
 	work->request.queue_id = work->queue_id;
 	if (!meter_request(&meter, work->instance, &work->request))

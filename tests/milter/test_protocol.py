@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import itertools
 import json
 import os
 import signal
@@ -14,26 +13,9 @@ import string
 import dkim
 import pytest
 
-from conftest import DIRECTORY, ED, GOLDEN, RSA, Daemon, golden_records, public
+from conftest import DIRECTORY, ED, GOLDEN, RSA, Daemon, public
+from messages import header, metrics_page, spooled, verify
 from protocol import ALL_ACTIONS, ALL_STEPS, NO_REPLY, NO_STEP, Milter
-
-
-def header(sender="Alice <alice@example.com>", *more):
-    """A complete header: nothing has to be added to it."""
-    return [("From", sender), ("To", "bob@example.net"), ("Subject", "hello\n\tagain"),
-            ("Date", "Sat, 21 Nov 2026 10:00:00 +0000"), ("Message-ID", "<1@example.com>"), *more]
-
-
-def dns(name, timeout=5):
-    name = name.decode() if isinstance(name, bytes) else name
-    return golden_records()[name.split(".")[0]].encode()
-
-
-def verify(answer, headers, body=b"Hello\r\n", count=1):
-    message = answer.apply(headers, body)
-    assert len(answer.inserted("DKIM-Signature")) == count
-    for i in range(count):
-        assert dkim.DKIM(message).verify(idx=i, dnsfunc=dns), message
 
 
 def test_negotiation_waives_what_waits_for_the_end(milter):
@@ -395,59 +377,6 @@ def test_mail_without_a_login_may_be_somebodys(mailer, mailing):
     assert bounce.accepted and not bounce.changes
 
 
-def test_limits_defer_and_name_the_limit(daemon, milter):
-    answers = [milter.message(header("a@metered.test"), login="meter", queue_id=f"AA{i}") for i in range(5)]
-    assert [answer.accepted for answer in answers] == [True, True, True, False, False]
-    assert answers[3].text.startswith("450 4.7.1") and "metered-hour 3/h" in answers[3].text and "retry in" in answers[3].text
-    daemon.wait_for_log("AA3: customer=metered, login=meter, from=a@metered.test, action=defer, reason=limit, "
-                        "limit=metered-hour, used=3/3")
-
-
-def test_limits_reject(milter):
-    people = [f"p{i}@example.net" for i in range(4)]
-    assert milter.message(header("a@strict.test"), login="strict", recipients=people, queue_id="B1").accepted
-    answer = milter.message(header("a@strict.test"), login="strict", recipients=people, queue_id="B2")
-    assert answer.text.startswith("550 5.7.1") and "strict-day" in answer.text
-    assert milter.message(header("a@strict.test"), login="strict", recipients=people[:1], queue_id="B3").accepted
-
-
-def test_limits_hold(milter):
-    assert milter.message(header("a@held.test"), login="hold", queue_id="C1").changes == []
-    answer = milter.message(header("a@held.test"), login="hold", queue_id="C2")
-    assert answer.accepted and ("q", 0, "", "limit held-hour 1/h") in answer.changes
-
-
-def test_without_redis_this_host_counts_alone(own_daemon, own_milter):
-    own_daemon.redis.kill()
-    own_daemon.redis.wait()
-    own_daemon.redis = None
-    answers = [own_milter.message(header("a@metered.test"), login="meter", queue_id=f"D{i}") for i in range(6)]
-    assert all(answer.accepted for answer in answers[:3])
-    assert answers[5].text.startswith("450 4.7.1") and "metered-hour" in answers[5].text
-    own_daemon.wait_for_log(" does not answer; it is asked again")
-    assert own_daemon.log().count(" does not answer; it is asked again") == 1
-
-
-@pytest.mark.parametrize("rule", ["unavailable = defer", "unavailable_customer = defer\nunavailable_relay = accept"])
-def test_without_redis_mail_under_a_limit_may_wait(make_daemon, rule):
-    daemon = make_daemon()
-    daemon.write_conf(redis=rule)
-    daemon.write_directory()
-    daemon.start()
-    milter = daemon.connect()
-    answer = milter.message(header("a@metered.test"), login="meter")
-    assert answer.text.startswith("451 4.3.0") and "limits cannot be counted" in answer.text
-    milter.close()
-    milter = daemon.connect()
-    verify(milter.message(header()), header())
-    milter.close()
-
-
-def spooled(daemon, queue_id):
-    lines = (daemon.folder / "spool" / "milter.jsonl").read_text().splitlines()
-    return [entry for entry in map(json.loads, lines) if entry["queue_id"] == queue_id]
-
-
 def test_tag_and_metadata_leave_the_message_for_the_event(daemon, milter):
     headers = header("a@example.com", ("X-Waybill-Tag", " invoice "),
                      ("X-Waybill-Metadata", '{"order":\n\t[1, -2.5e3, "\\u00e9"], "x": null}'))
@@ -482,40 +411,6 @@ def test_refusals_have_an_id_that_the_spool_explains(daemon, milter):
     assert answer.text.endswith(f"[from-not-owned] id={entry['id']}") and len(entry["id"]) == 8
     assert (entry["type"], entry["action"], entry["reason"], entry["from"]) == (
         "policy.refused", "reject", "from-not-owned", "a@elsewhere.test")
-
-
-def test_limits_warn_at_80_and_100_percent_once(make_daemon):
-    """Redis alone counts: a late answer defers the message, what it was charged is given back, and it comes again."""
-    daemon, count = make_daemon(), itertools.count()
-    daemon.write_conf(redis="unavailable = defer")
-    daemon.write_directory()
-    daemon.start_redis()
-    daemon.start()
-    milter = daemon.connect()
-
-    def send(sender="a@warned.test"):
-        for attempt in count:
-            answer = milter.message(header(sender), queue_id=f"3B{attempt}", login="warned", sender=sender)
-            if not answer.text.startswith("451 4.3.0"):
-                return f"3B{attempt}" if answer.accepted else None
-
-    def told(queue_id):
-        return [(entry["type"], entry["customer"], entry["login"], entry["threshold"]) for entry in spooled(daemon, queue_id)]
-
-    accepted = [send() for _ in range(4)]
-    assert told(accepted[3]) == [("limit.warning", "warned", "warned", 80)]
-    assert spooled(daemon, accepted[3])[0]["limits"][0]["used"] == 4
-    assert send("a@elsewhere.test") is None
-    assert told(send()) == [("limit.warning", "warned", "warned", 100)]
-    assert send() is None
-    milter.close()
-
-
-def metrics_page(daemon):
-    with socket.socket(socket.AF_UNIX) as http:
-        http.connect(str(daemon.folder / "metrics"))
-        http.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        return b"".join(iter(lambda: http.recv(65536), b"")).decode()
 
 
 def self_checking(daemon, keys, program=None):
