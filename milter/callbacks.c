@@ -178,6 +178,20 @@ static int strip(SMFICTX *ctx, const struct session *session)
 	return 0;
 }
 
+static int replace(SMFICTX *ctx, const struct fields *fields)
+{
+	int failed = 0;
+	for (size_t i = 0; i < fields->count && !failed; i++) {
+		if (!fields_is_replaced(fields, i))
+			continue;
+		char *name = text_copy(fields_name(fields, i)), *value = text_copy(fields_value(fields, i));
+		failed = smfi_chgheader(ctx, name, (int)fields_number(fields, i), value) != MI_SUCCESS;
+		free(name);
+		free(value);
+	}
+	return failed;
+}
+
 static int insert_signatures(SMFICTX *ctx, struct verdict *verdict)
 {
 	char name[] = SIGNATURE_FIELD;
@@ -211,7 +225,8 @@ static sfsistat accept_message(SMFICTX *ctx, const struct session *session, stru
 {
 	if (verdict->sender.len && change_sender(ctx, &verdict->sender))
 		return SMFIS_TEMPFAIL;
-	if (strip(ctx, session) || add_fields(ctx, &verdict->added) || insert_signatures(ctx, verdict))
+	if (replace(ctx, &session->fields) || strip(ctx, session) || add_fields(ctx, &verdict->added) ||
+	    insert_signatures(ctx, verdict))
 		return SMFIS_TEMPFAIL;
 	if (verdict->action == VERDICT_HOLD && smfi_quarantine(ctx, verdict->hold_reason) != MI_SUCCESS)
 		return SMFIS_TEMPFAIL;

@@ -95,7 +95,7 @@ static void add_unsubscribe(struct fields *fields, const struct complete_facts *
 void complete(struct fields *fields, const struct complete_options *options, const struct complete_facts *facts,
 	      struct fields *added)
 {
-	if (options->missing)
+	if (options->fix)
 		add_missing(fields, facts, added);
 	if (options->feedback.len && !has(fields, TEXT("feedback-id")))
 		add_feedback(fields, options->feedback, facts, added);

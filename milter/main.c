@@ -30,7 +30,7 @@ struct settings {
 	char *listen, *socket_group, *seal_key, *relay_domain, *feedback_id, *cfbl_address, *metrics, *check_program,
 		*check_keys, *unauthenticated_login, *return_path_host, *return_path_key;
 	int socket_mode, unsafe;
-	bool add_missing;
+	bool fix;
 	int64_t timeout_ms, key_cache, signature_lifetime_ms, self_check;
 };
 
@@ -70,8 +70,10 @@ static const struct conf_row rows[] = {
 	 "Messages that mail servers would change on the way, so that their signature breaks (lines over 998 bytes, "
 	 "NUL, CR or "
 	 "LF alone): ignore, report in the log, or refuse with the line's number."},
-	{"milter", "add_missing", CONF_BOOL, offsetof(struct settings, add_missing), "yes", 0, 0, NULL, false,
-	 "Add Date, Message-ID and MIME-Version where they are missing, before signing."},
+	{"milter", "fix", CONF_BOOL, offsetof(struct settings, fix), "yes", 0, 0, NULL, false,
+	 "Mend before signing what would be changed after it: add Date, Message-ID and MIME-Version where they are "
+	 "missing, "
+	 "fold header lines over 998 bytes."},
 	{"milter", "relay_domain", CONF_STRING, offsetof(struct settings, relay_domain), "", 0, 0, NULL, false,
 	 "A domain of the directory that signs all mail besides the author's domain; empty: none does."},
 	{"milter", "feedback_id", CONF_STRING, offsetof(struct settings, feedback_id), "", 0, 0, NULL, false,
@@ -217,9 +219,8 @@ static int run(void)
 	engine.return_path_host = text_of(settings.return_path_host);
 	if (return_path_keys && seal_keys(return_path_keys, return_path_texts))
 		engine.return_path_key = return_path_texts[0];
-	engine.complete = (struct complete_options){.missing = settings.add_missing,
-						    .feedback = text_of(settings.feedback_id),
-						    .cfbl = text_of(settings.cfbl_address)};
+	engine.complete = (struct complete_options){
+		.fix = settings.fix, .feedback = text_of(settings.feedback_id), .cfbl = text_of(settings.cfbl_address)};
 	take_settings();
 	engine.spool = settings.common.spool ? spool_open(settings.common.spool, "milter") : NULL;
 	if (engine.spool)

@@ -62,6 +62,8 @@ bool session_field_is_ours(const struct session *session, size_t i);
 void session_wire(const struct session *session, struct buffer *out);
 /* Appends one field as it goes over the wire: "NAME: VALUE" and CRLF, folded with CRLF. */
 void session_wire_field(struct text name, struct text value, struct buffer *out);
+/* Folds the header lines that would be broken on the way (fold.h), but for those of our own. */
+void session_fold(struct session *session);
 /* The message's size on the wire in bytes: header, empty line, body. */
 int64_t session_size(const struct session *session);
 

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "milter/fold.h"
 #include "milter/survival.h"
 #include "milter/wide.h"
 
@@ -172,17 +173,6 @@ static bool declares_eight_bit(const struct fields *fields)
 	return text_starts_fold(value, TEXT("8bit")) || text_starts_fold(value, TEXT("binary"));
 }
 
-static bool has_long_line(struct text name, struct text value)
-{
-	size_t length = name.len + 2;
-	for (size_t end; (end = text_find(value, '\n')) != SIZE_MAX; value = text_from(value, end + 1)) {
-		if (length + end > SURVIVAL_MAX_LINE)
-			return true;
-		length = 0;
-	}
-	return length + value.len > SURVIVAL_MAX_LINE;
-}
-
 /* A CR that no LF follows, in a value folded with LF or CRLF. */
 static bool has_bare_cr(struct text value)
 {
@@ -198,7 +188,7 @@ static enum survival_problem field_problem(struct text name, struct text value)
 		return SURVIVAL_NUL;
 	if (has_bare_cr(value))
 		return SURVIVAL_BARE_CR;
-	if (has_long_line(name, value))
+	if (fold_is_due(name, value))
 		return SURVIVAL_LONG_LINE;
 	return has_eight_bit(value) ? SURVIVAL_EIGHT_BIT_HEADER : SURVIVAL_GOOD;
 }

@@ -165,6 +165,8 @@ static enum reply_reason decide(struct work *work, struct verdict *out)
 	enum reply_reason reason = work->auth.reason;
 	if (reason == REPLY_NONE)
 		reason = take_annotation(work);
+	if (reason == REPLY_NONE && work->auth.owned && work->engine->complete.fix)
+		session_fold(work->session);
 	if (reason == REPLY_NONE)
 		reason = check_survival(work);
 	if (reason != REPLY_NONE)

@@ -192,6 +192,17 @@ def test_what_is_missing_is_added_before_signing(milter):
     assert "date:date:" in signature and "message-id:message-id:mime-version:mime-version" in signature
 
 
+def test_long_header_lines_are_folded_before_signing(milter):
+    long = "x" * 900
+    headers = header("a@example.com", ("References", f"<{long}> <{long}>"), ("X-Waybill-Long", long * 2), ("references", long * 2),
+                     ("Cc", f"{long}@example.net,{long}@example.net"))
+    answer = milter.message(headers)
+    assert [change[:3] for change in answer.changes if change[0] == "m"][:3] == [
+        ("m", 1, "References"), ("m", 2, "references"), ("m", 1, "Cc")]
+    verify(answer, headers)
+    assert max(len(line) for line in answer.apply(headers, b"").split(b"\r\n")) <= 998
+
+
 def test_unsafe_lines_are_reported(daemon, milter):
     body = b"fine\r\n" + b"x" * 999 + b"\r\n"
     verify(milter.message(header(), body, queue_id="F1"), header(), body)
@@ -200,7 +211,7 @@ def test_unsafe_lines_are_reported(daemon, milter):
 
 
 def test_everything_on(make_daemon):
-    daemon = make_daemon("unsafe = refuse\nrelay_domain = both.test\nfeedback_id = relay\ncfbl_address = fbl@both.test")
+    daemon = make_daemon("fix = no\nunsafe = refuse\nrelay_domain = both.test\nfeedback_id = relay\ncfbl_address = fbl@both.test")
     daemon.write_directory()
     daemon.start()
     milter = daemon.connect()

@@ -228,7 +228,7 @@ static void nothing_is_added_unasked(void **state)
 {
 	(void)state;
 	struct fields fields = {0}, added = {0};
-	const struct complete_options none = {0}, missing = {.missing = true};
+	const struct complete_options none = {0}, missing = {.fix = true};
 	complete(&fields, &none, &facts, &added);
 	assert_int_equal(added.count, 0);
 	fields_add(&fields, TEXT("DATE"), TEXT("any"));
