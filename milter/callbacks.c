@@ -24,8 +24,8 @@
 #define WANTED_ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_QUARANTINE)
 /* Steps not wanted at all, and steps whose answer is waived: every verdict waits for the end of the message, and each
  * answer would be a round trip. */
-#define UNWANTED_STEPS (SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NODATA | SMFIP_NOEOH | SMFIP_NOUNKNOWN)
-#define WAIVED_REPLIES (SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_HDR | SMFIP_NR_BODY)
+#define UNWANTED_STEPS (SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NOEOH | SMFIP_NOUNKNOWN)
+#define WAIVED_REPLIES (SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_DATA | SMFIP_NR_HDR | SMFIP_NR_BODY)
 
 #define CONNECTION_MAGIC 0x77626d6cU /* "wbml" */
 
@@ -33,6 +33,7 @@ struct connection {
 	unsigned magic;
 	unsigned long waived; /* which of WAIVED_REPLIES Postfix agreed to */
 	bool in_message;
+	struct buffer charged; /* the queue id from DATA on, when policyd has charged the message, until it ends */
 	struct session session;
 	struct signer_hash *hash;
 };
@@ -114,6 +115,7 @@ static sfsistat on_mail(SMFICTX *ctx, char **argv)
 	signer_hash_begin(connection->hash);
 	session_begin(&connection->session, text_of(argv[0]), signer_hash_add, connection->hash);
 	connection->in_message = true;
+	connection->charged.len = 0;
 	pthread_rwlock_rdlock(&shared.lock);
 	if (shared.engine && sampler_wants(shared.engine->sampler))
 		session_sample(&connection->session);
@@ -128,6 +130,17 @@ static sfsistat on_recipient(SMFICTX *ctx, char **argv)
 		return SMFIS_TEMPFAIL;
 	session_recipient(&connection->session, text_of(argv[0]));
 	return go_on(connection, SMFIP_NR_RCPT);
+}
+
+/* Postfix asks policyd before. */
+static sfsistat on_data(SMFICTX *ctx)
+{
+	struct connection *connection = connection_of(ctx);
+	if (!connection)
+		return SMFIS_TEMPFAIL;
+	connection->charged.len = 0;
+	buffer_text(&connection->charged, macro(ctx, "i"));
+	return go_on(connection, SMFIP_NR_DATA);
 }
 
 static sfsistat on_header(SMFICTX *ctx, char *name, char *value)
@@ -302,11 +315,24 @@ static sfsistat on_end(SMFICTX *ctx)
 	return answer;
 }
 
+/* The client went away within the message, or the mail server refused it. */
+static void abandon(SMFICTX *ctx, struct connection *connection)
+{
+	struct text login = buffer_view(&connection->session.login), queue_id = buffer_view(&connection->charged);
+	pthread_rwlock_rdlock(&shared.lock);
+	if (shared.engine)
+		verdict_abandon(shared.engine, login.len ? login : macro(ctx, "{auth_authen}"), queue_id);
+	pthread_rwlock_unlock(&shared.lock);
+}
+
 static sfsistat on_abort(SMFICTX *ctx)
 {
 	struct connection *connection = connection_of(ctx);
-	if (connection)
-		connection->in_message = false;
+	if (!connection)
+		return SMFIS_CONTINUE;
+	if (connection->in_message && connection->charged.len)
+		abandon(ctx, connection);
+	connection->in_message = false;
 	return SMFIS_CONTINUE;
 }
 
@@ -318,6 +344,7 @@ static sfsistat on_close(SMFICTX *ctx)
 	smfi_setpriv(ctx, NULL);
 	session_free(&connection->session);
 	signer_hash_free(&connection->hash);
+	buffer_free(&connection->charged);
 	connection->magic = 0;
 	free(connection);
 	return SMFIS_CONTINUE;
@@ -331,6 +358,7 @@ static const struct smfiDesc description = {
 	.xxfi_flags = WANTED_ACTIONS | SMFIF_CHGFROM | SMFIF_SETSYMLIST,
 	.xxfi_envfrom = on_mail,
 	.xxfi_envrcpt = on_recipient,
+	.xxfi_data = on_data,
 	.xxfi_header = on_header,
 	.xxfi_body = on_body,
 	.xxfi_eom = on_end,

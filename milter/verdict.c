@@ -263,3 +263,17 @@ void verdict_reach(struct engine *engine, struct session *session, struct text q
 	out->action = VERDICT_IGNORE;
 	stats_note(engine->metrics, &ignored);
 }
+
+void verdict_abandon(struct engine *engine, struct text login, struct text queue_id)
+{
+	struct directory_view view;
+	struct directory_login record;
+	if (!login.len || directory_begin(engine->directory, &view) != DIRECTORY_FOUND)
+		return;
+	if (directory_find_login(&view, login, &record) == DIRECTORY_FOUND && record.limits.bytes.len) {
+		log_info("%.*s: customer=%.*s, login=%.*s, action=abandoned", TEXT_ARG(queue_id),
+			 TEXT_ARG(record.customer), TEXT_ARG(login));
+		counters_refund(engine->counters, record.customer, text_of(engine->node), queue_id);
+	}
+	directory_end(&view);
+}

@@ -74,7 +74,7 @@ def test_a_broken_connection_leaves_nothing_behind(stack, login, client):
         begin(broken)
         broken.docmd("DATA")
         broken.send(message(f"broken@{DOMAIN}")[:200])
-        broken.sock.close()
+        broken.close()
     begin(client)
     assert client.data(message(f"after-broken@{DOMAIN}"))[0] == 250
     arrives_signed(stack, f"after-broken@{DOMAIN}")

@@ -35,3 +35,39 @@ def test_a_limit_of_one_destination(stack, login):
         assert send(stack, login, "a@dest.test").accepted
     stack.node.waybill("limit", "remove", "slow")
     wait_for("the limit to be gone", lambda: send(stack, login, "a@other.test").accepted)
+
+
+def break_off(stack, login, how):
+    """A transaction of LOGIN that ends after DATA: the client goes away, or says that it was nothing."""
+    with Client(stack.node, 587) as client:
+        assert client.auth_plain(login.name, login.password)[0] == 235
+        assert client.mail(SENDER)[0] == 250
+        assert client.rcpt("a@dest.test")[0] == 250
+        if how == "within a chunk":
+            client.send(b"BDAT 1000\r\nFrom: " + SENDER.encode() + b"\r\n")
+        elif how == "between chunks":
+            client.send(b"BDAT 6\r\nFrom: ")
+            assert client.getreply()[0] == 250
+            assert client.rset()[0] == 250
+            return
+        else:
+            assert client.docmd("DATA")[0] == 354
+            client.send(b"From: " + SENDER.encode() + b"\r\n")
+        client.close()
+
+
+@pytest.mark.parametrize("how", ["within the content", "within a chunk", "between chunks"])
+def test_what_never_became_a_message_is_not_charged(stack, login, how):
+    limit = "broken-" + how.replace(" ", "-")[:20]
+    stack.node.waybill("limit", "set", limit, "login", "messages", "3/day", "--login", login.name)
+    refused = wait_for("the limit in force", lambda: [r for r in [send(stack, login, "a@dest.test")] if not r.accepted])
+    assert limit in refused[0].text
+    stack.node.waybill("limit", "set", limit, "login", "messages", "6/day", "--login", login.name)
+    wait_for("room for three more", lambda: send(stack, login, "a@dest.test").accepted)
+    before = stack.node.log_text("milter").count("action=abandoned")
+    for _ in range(4):
+        break_off(stack, login, how)
+    wait_for("the milter to hear of all", lambda: stack.node.log_text("milter").count("action=abandoned") == before + 4)
+    assert [send(stack, login, "a@dest.test").accepted for _ in range(3)] == [True, True, False]
+    stack.node.waybill("limit", "remove", limit)
+    wait_for("the limit to be gone", lambda: send(stack, login, "a@dest.test").accepted)
