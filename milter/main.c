@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "common/counters_conf.h"
 #include "common/counters_sync.h"
@@ -14,6 +15,7 @@
 #include "common/seal.h"
 #include "common/spool.h"
 
+#include "milter/alarms.h"
 #include "milter/callbacks.h"
 #include "milter/keys.h"
 #include "milter/sampler.h"
@@ -165,9 +167,35 @@ static int serve(void)
 	return status;
 }
 
+/* WHY begins with the name of the key in DNS, "SELECTOR._domainkey.DOMAIN: ", if a signature is to blame. */
+static void raise_alarm(struct text queue_id, struct text why)
+{
+	static const struct text infix = {"._domainkey.", sizeof "._domainkey." - 1};
+	struct directory_view view;
+	struct directory_domain domain;
+	struct text name = text_head(why, text_find(why, ':'));
+	size_t at = text_search(name, infix);
+	if (at == SIZE_MAX || directory_begin(engine.directory, &view) != DIRECTORY_FOUND)
+		return;
+	if (directory_find_domain(&view, text_from(name, at + infix.len), &domain) == DIRECTORY_FOUND) {
+		const struct alarm alarm = {.type = ALARM_SIGNATURE_FAILING,
+					    .now_s = time(NULL),
+					    .customer = domain.customer,
+					    .domain = domain.name,
+					    .selector = text_head(name, at),
+					    .queue_id = queue_id,
+					    .why = text_trim(text_from(why, name.len + 1)),
+					    .mail = TEXT("signed")};
+		alarms_raise(engine.alarms, &alarm);
+	}
+	directory_end(&view);
+}
+
 static void self_checked(void *context, enum sampler_result result, struct text queue_id, struct text why)
 {
 	stats_note_check(context, result);
+	if (result == SAMPLER_FAILED)
+		raise_alarm(queue_id, why);
 	if (result == SAMPLER_FAILED)
 		log_warning("%.*s: self-check=failed, the message just signed does not verify: %.*s; receivers will "
 			    "see the same: "
@@ -223,8 +251,10 @@ static int run(void)
 		.fix = settings.fix, .feedback = text_of(settings.feedback_id), .cfbl = text_of(settings.cfbl_address)};
 	take_settings();
 	engine.spool = settings.common.spool ? spool_open(settings.common.spool, "milter") : NULL;
-	if (engine.spool)
+	if (engine.spool) {
+		engine.alarms = alarms_new(engine.spool, engine.node);
 		engine.warnings = warnings_new(engine.spool);
+	}
 	start_sampler();
 	int status = start_metrics();
 	if (status == EX_OK)
@@ -232,6 +262,7 @@ static int run(void)
 	sampler_free(&engine.sampler);
 	metrics_http_stop(&metrics_http);
 	metrics_free(&engine.metrics);
+	alarms_free(&engine.alarms);
 	warnings_free(&engine.warnings);
 	spool_close(&engine.spool);
 	keys_free(&engine.keys);

@@ -172,8 +172,7 @@ static enum reply_reason decide(struct work *work, struct verdict *out)
 	if (reason != REPLY_NONE)
 		return reason;
 	if (work->auth.owned) {
-		work->author.domain = work->auth.domain;
-		if (!verdict_take_keys(work, &work->author))
+		if (!verdict_take_keys(work))
 			return REPLY_NO_KEY;
 		verdict_take_relay_keys(work);
 	}

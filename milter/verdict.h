@@ -13,6 +13,7 @@
 #include "milter/session.h"
 #include "milter/signer.h"
 
+struct alarms;
 struct counters;
 struct directory;
 struct keys;
@@ -28,6 +29,7 @@ struct engine {
 	struct metrics *metrics;   /* of stats.h; NULL: nothing is counted */
 	struct sampler *sampler;   /* NULL: no message is checked */
 	struct spool *spool;       /* of events; NULL: none is kept */
+	struct alarms *alarms;     /* of keys and signatures; NULL: nobody is told */
 	struct warnings *warnings; /* of limits; NULL: none is given */
 	const char *node;
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */

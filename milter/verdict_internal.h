@@ -18,6 +18,9 @@ struct keys_entry;
 struct signing_key {
 	struct text selector;
 	struct keys_entry *entry;
+	bool wanted;        /* there is an active key */
+	struct text failed; /* the selector of one that cannot be used, … */
+	const char *why;    /* … and why; NULL: none such, or it was told before */
 };
 
 /* The keys that one domain signs with, by algorithm; entry NULL: none. */
@@ -46,11 +49,10 @@ struct work {
 	char network[METER_NETWORK_SIZE];
 };
 
-/* Takes the keys that SIGNER's domain signs with. False when it has keys, wants a signature, and the key that every
- * verifier understands cannot be had: its mail must not leave. */
-bool verdict_take_keys(const struct work *work, struct signing_domain *signer);
-/* The same for the relay's own domain, whose signature comes on top: when it cannot be made that is logged, and the mail
- * goes. */
+/* Takes the keys that the author's domain signs with; tells of those that cannot be used. False when it has keys, wants a
+ * signature, and the key that every verifier understands cannot be had: its mail must not leave. */
+bool verdict_take_keys(struct work *work);
+/* The same for the relay's own domain, whose signature comes on top: without it the mail goes as well. */
 void verdict_take_relay_keys(struct work *work);
 void verdict_release_keys(const struct work *work);
 /* Signs with all keys taken. REPLY_NONE, or REPLY_SIGNING_FAILED. */

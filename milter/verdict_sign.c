@@ -1,45 +1,88 @@
 #include "common/encode.h"
 #include "common/log.h"
 
+#include "milter/alarms.h"
 #include "milter/keys.h"
 #include "milter/signature.h"
 #include "milter/verdict_internal.h"
 
-static void warn_about_key(const struct work *work, struct text domain, const struct directory_key *record,
-			   const char *why, bool replaced)
+/* Takes a key of each algorithm that is wanted and not there yet: the active ones first, which say what is wanted, then the
+ * ones before them, whose records stand in DNS as long as they are retiring. */
+static void take_of_state(const struct work *work, enum directory_key_state state, struct signing_domain *signer)
 {
-	log_warning("%.*s: DKIM key %.*s of %.*s cannot be used: %s; %s", TEXT_ARG(work->queue_id),
-		    TEXT_ARG(record->selector), TEXT_ARG(domain), why,
-		    replaced ? "the one before it goes on signing" : "see waybill domain check");
-}
-
-/* The first usable active key of each algorithm; RSA is the one that verifiers must know (RFC 8463 section 3). */
-bool verdict_take_keys(const struct work *work, struct signing_domain *signer)
-{
-	enum directory_signatures wish = signer->domain.signatures;
 	struct directory_list list = signer->domain.keys;
 	struct directory_key record;
-	size_t known = 0, wanted[DIRECTORY_ALGORITHM_MAX] = {0};
-	if (wish == DIRECTORY_SIGN_NONE)
-		return true;
+	const char *why;
 	while (directory_key_next(&list, &record)) {
 		struct signing_key *key = &signer->keys[record.algorithm];
-		const char *why;
-		known++;
-		bool too_many = wish == DIRECTORY_SIGN_ONE && record.algorithm != DIRECTORY_RSA_SHA256;
-		if (record.state != DIRECTORY_KEY_ACTIVE || too_many)
+		bool too_many =
+			signer->domain.signatures == DIRECTORY_SIGN_ONE && record.algorithm != DIRECTORY_RSA_SHA256;
+		if (record.state != state || too_many)
 			continue;
-		wanted[record.algorithm]++;
-		if (key->entry)
+		key->wanted |= state == DIRECTORY_KEY_ACTIVE;
+		if (!key->wanted || key->entry)
 			continue;
 		key->selector = record.selector;
 		key->entry = keys_take(work->engine->keys, signer->domain.name, &record, &why);
-		if (why)
-			warn_about_key(work, signer->domain.name, &record, why, key->entry != NULL);
+		if (!why || key->why)
+			continue;
+		key->failed = record.selector;
+		key->why = why;
 	}
-	if (wanted[DIRECTORY_RSA_SHA256])
-		return signer->keys[DIRECTORY_RSA_SHA256].entry != NULL;
-	return !known || signer->keys[DIRECTORY_ED25519_SHA256].entry != NULL;
+}
+
+/* What becomes of the domain's mail: also for those who read the event. */
+static const char *mail_of(const struct signing_key *key, bool deferred)
+{
+	return key->entry ? "signed" : deferred ? "deferred" : "without";
+}
+
+static void raise_alarm(const struct work *work, const struct signing_domain *signer, struct text selector,
+			const char *why, const char *mail)
+{
+	const struct alarm alarm = {.type = ALARM_KEY_UNUSABLE,
+				    .now_s = work->now_s,
+				    .customer = signer->domain.customer,
+				    .domain = signer->domain.name,
+				    .selector = selector,
+				    .queue_id = work->queue_id,
+				    .why = text_of(why),
+				    .mail = text_of(mail)};
+	alarms_raise(work->engine->alarms, &alarm);
+}
+
+static void tell_failures(const struct work *work, const struct signing_domain *signer, bool deferred)
+{
+	for (size_t i = 0; i < DIRECTORY_ALGORITHM_MAX; i++) {
+		const struct signing_key *key = &signer->keys[i];
+		if (!key->why)
+			continue;
+		log_warning("%.*s: DKIM key %.*s of %.*s cannot be used: %s; %s", TEXT_ARG(work->queue_id),
+			    TEXT_ARG(key->failed), TEXT_ARG(signer->domain.name), key->why,
+			    key->entry ? "the one before it goes on signing" : "see waybill domain check");
+		raise_alarm(work, signer, key->failed, key->why, mail_of(key, deferred));
+	}
+	if (deferred)
+		raise_alarm(work, signer, TEXT(""), "none of its keys is active", "deferred");
+}
+
+/* RSA is the algorithm that verifiers must know (RFC 8463 section 3). */
+static bool take_keys(const struct work *work, struct signing_domain *signer, bool or_defer)
+{
+	if (signer->domain.signatures == DIRECTORY_SIGN_NONE || !signer->domain.keys.bytes.len)
+		return true;
+	take_of_state(work, DIRECTORY_KEY_ACTIVE, signer);
+	take_of_state(work, DIRECTORY_KEY_RETIRING, signer);
+	const struct signing_key *rsa = &signer->keys[DIRECTORY_RSA_SHA256];
+	bool usable = rsa->wanted ? rsa->entry != NULL : signer->keys[DIRECTORY_ED25519_SHA256].entry != NULL;
+	tell_failures(work, signer, or_defer && !usable);
+	return usable;
+}
+
+bool verdict_take_keys(struct work *work)
+{
+	work->author.domain = work->auth.domain;
+	return take_keys(work, &work->author, true);
 }
 
 void verdict_take_relay_keys(struct work *work)
@@ -48,7 +91,7 @@ void verdict_take_relay_keys(struct work *work)
 	if (!name.len || text_equal_fold(name, work->auth.domain.name))
 		return;
 	if (directory_find_domain(&work->view, name, &work->relay.domain) == DIRECTORY_FOUND)
-		verdict_take_keys(work, &work->relay);
+		take_keys(work, &work->relay, false);
 	else
 		log_warning("%.*s: relay_domain %.*s is not in the directory: no second signature",
 			    TEXT_ARG(work->queue_id), TEXT_ARG(name));
@@ -103,9 +146,16 @@ enum reply_reason verdict_sign(const struct work *work, struct verdict *out)
 				 .body_hash = buffer_view(&body_hash),
 				 .signed_at = work->now_s,
 				 .expires_at = lifetime_s ? work->now_s + lifetime_s : 0};
-	int failed = sign_as(&work->relay, &form, &canon, out) || sign_as(&work->author, &form, &canon, out);
+	if (sign_as(&work->relay, &form, &canon, out) != 0) {
+		log_error("%.*s: signing for relay_domain failed: no second signature", TEXT_ARG(work->queue_id));
+		while (out->signature_count)
+			buffer_free(&out->signatures[--out->signature_count]);
+	}
+	int failed = sign_as(&work->author, &form, &canon, out);
 	buffer_free(&names);
 	buffer_free(&canon);
 	buffer_free(&body_hash);
+	if (failed)
+		raise_alarm(work, &work->author, TEXT(""), "OpenSSL does not sign with its key", "deferred");
 	return failed ? REPLY_SIGNING_FAILED : REPLY_NONE;
 }

@@ -13,7 +13,7 @@ import string
 import dkim
 import pytest
 
-from conftest import DIRECTORY, ED, GOLDEN, RSA, Daemon, public
+from conftest import DIRECTORY, ED, RSA, Daemon, public
 from messages import header, metrics_page, spooled, verify
 from protocol import ALL_ACTIONS, ALL_STEPS, NO_REPLY, NO_STEP, Milter
 
@@ -422,46 +422,6 @@ def test_refusals_have_an_id_that_the_spool_explains(daemon, milter):
     assert answer.text.endswith(f"[from-not-owned] id={entry['id']}") and len(entry["id"]) == 8
     assert (entry["type"], entry["action"], entry["reason"], entry["from"]) == (
         "policy.refused", "reject", "from-not-owned", "a@elsewhere.test")
-
-
-def self_checking(daemon, keys, program=None):
-    """A daemon that checks every message it can against KEYS, a text."""
-    (daemon.folder / "keys").write_text(keys)
-    daemon.write_conf(f"self_check = 1\nself_check_program = {program or daemon.build / 'bin' / 'waybill-dkim-check'}\n"
-                      f"self_check_keys = {daemon.folder}/keys")
-    daemon.write_directory()
-    daemon.start()
-    return daemon
-
-
-def test_self_check_passes_what_is_right(make_daemon):
-    records = (GOLDEN / "keys").read_text()
-    daemon = self_checking(make_daemon(), records + records.replace("example.com", "both.test"))
-    milter = daemon.connect()
-    milter.message(header("a@both.test", ("X-Waybill-Gone", "1")), b"A body \r\n\r\n\r\n")
-    daemon.wait(lambda: 'self_checks_total{result="passed"} 1' in metrics_page(daemon), "a passed self-check")
-    milter.message(header("Alice\n\t<a@example.com>"), b"")
-    daemon.wait(lambda: 'self_checks_total{result="passed"} 2' in metrics_page(daemon), "another one")
-    assert "self-check" not in daemon.log()
-    milter.close()
-
-
-def test_self_check_finds_a_wrong_record(make_daemon):
-    records = (GOLDEN / "keys").read_text()
-    start = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA"
-    daemon = self_checking(make_daemon(), records.replace(start + "w", start + "x"))
-    milter = daemon.connect()
-    assert milter.message(header(), queue_id="5E1F").accepted
-    daemon.wait_for_log("5E1F: self-check=failed, the message just signed does not verify: rsa: ")
-    milter.close()
-
-
-def test_self_check_without_its_program(make_daemon):
-    daemon = self_checking(make_daemon(), "", program="/nonexistent")
-    milter = daemon.connect()
-    assert milter.message(header(), queue_id="5E2F").accepted
-    daemon.wait_for_log("5E2F: self-check=unknown, the program cannot be started")
-    milter.close()
 
 
 def test_metrics(own_daemon, own_milter):

@@ -1,10 +1,12 @@
 """What the milter decides beyond rights and signatures, behind a real Postfix: limits of destinations, what is given back, and
 what it tells of keys that cannot be used."""
 
+import json
+
 import pytest
 
 from tests.stack.client import Client, compose, submit
-from tests.stack.customers import add_domain, add_login
+from tests.stack.customers import add_domain, add_endpoint, add_login
 from tests.stack.wait import wait_for
 
 DOMAIN = "verdict.test"
@@ -71,3 +73,23 @@ def test_what_never_became_a_message_is_not_charged(stack, login, how):
     assert [send(stack, login, "a@dest.test").accepted for _ in range(3)] == [True, True, False]
     stack.node.waybill("limit", "remove", limit)
     wait_for("the limit to be gone", lambda: send(stack, login, "a@dest.test").accepted)
+
+
+def test_an_unusable_key_is_an_event_and_a_webhook(stack, login):
+    """Sealed under a key that is gone: mail of that domain waits, that of the customer's other domain does not."""
+    add_domain(stack, "verdict", "broken.test")
+    add_endpoint(stack, "verdict", "/broken")
+    wait_for("the domain in the snapshot", lambda: send(stack, login, "a@dest.test", "app@broken.test").accepted)
+    stack.postgres.execute("UPDATE waybill.dkim_keys SET sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1) "
+                           "WHERE domain = 'broken.test'")
+    stack.node.restart("milter")  # else the last good one goes on signing
+    refused = wait_for("the damage in the snapshot", lambda: [r for r in [send(stack, login, "a@dest.test", "app@broken.test")]
+                                                              if not r.accepted])
+    assert refused[0].code == 451 and "4.7.5" in refused[0].text
+    assert send(stack, login, "a@dest.test").accepted
+    [event] = wait_for("the event", lambda: stack.postgres.execute(
+        "SELECT customer, detail FROM support.events WHERE type = 'domain.key_unusable'", user="waybill_support"))
+    assert event["customer"] == "verdict" and (event["detail"]["domain"], event["detail"]["mail"]) == ("broken.test", "deferred")
+    [posted] = wait_for("the webhook", lambda: [body for body in (json.loads(d["body"]) for d in stack.receiver.deliveries("/broken"))
+                                                if body["type"] == "domain.key_unusable"])
+    assert posted["data"]["detail"] == event["detail"]
