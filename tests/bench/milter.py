@@ -13,6 +13,8 @@ import bench
 GOLDEN = bench.ROOT / "tests" / "golden" / "milter"
 RSA = "".join((GOLDEN / "rsa.key").read_text().split())
 ED = "".join((GOLDEN / "ed25519.key").read_text().split())
+PUBLIC = {line.split(".")[0]: line.split("p=")[1] for line in (GOLDEN / "keys").read_text().splitlines()}
+RSA_KEY, ED_KEY = f"rsa-sha256 active {RSA} {PUBLIC['rsa']}", f"ed25519-sha256 active {ED} {PUBLIC['ed']}"
 MESSAGES = bench.amount(6000, 400)
 MANY_KEYS = bench.amount(100_000, 1000)
 # OpenSSL makes what hides a key's timing (RSA blinding) at its first use, and once more at its first use by another thread.
@@ -50,14 +52,14 @@ def interleaved(targets):
 
 def directory_text():
     yield "customer acme\nlogin app acme\nallow *@owned\n"
-    yield f"domain d0.test acme\nkey rsa rsa-sha256 active {RSA}\n"
-    yield f"domain both.test acme\nkey rsa rsa-sha256 active {RSA}\nkey ed ed25519-sha256 active {ED}\n"
+    yield f"domain d0.test acme\nkey rsa {RSA_KEY}\n"
+    yield f"domain both.test acme\nkey rsa {RSA_KEY}\nkey ed {ED_KEY}\n"
     yield "customer metered\nlimit m-hour customer messages 1000000000/h defer\nlimit m-day customer recipients 1000000000/day "
     yield "defer\nlogin metered metered\nallow *@owned\n"
-    yield f"domain metered.test metered\nlimit d-hour domain messages 1000000000/h defer\nkey rsa rsa-sha256 active {RSA}\n"
+    yield f"domain metered.test metered\nlimit d-hour domain messages 1000000000/h defer\nkey rsa {RSA_KEY}\n"
     yield "customer many\nlogin many many\nallow *@owned\n"
     for i in range(MANY_KEYS):
-        yield f"domain k{i}.test many\nkey rsa rsa-sha256 active {RSA}\n"
+        yield f"domain k{i}.test many\nkey rsa {RSA_KEY}\n"
 
 
 def start_waybill(folder):
