@@ -264,6 +264,7 @@ static sfsistat refuse_changed_login(SMFICTX *ctx, const struct session *session
 	struct reply reply;
 	log_error("%.*s: login=%.*s, action=defer, reason=login-changed, was=%.*s", TEXT_ARG(queue_id),
 		  TEXT_ARG(words.login), TEXT_ARG(session->login));
+	verdict_abandon(shared.engine, words.login, queue_id);
 	reply_make(REPLY_LOGIN_CHANGED, &words, &reply);
 	return refuse(ctx, &reply);
 }
@@ -293,6 +294,8 @@ static sfsistat end_message(SMFICTX *ctx, struct connection *connection)
 	signer_hash_end(connection->hash, body_hash);
 	verdict_reach(shared.engine, session, queue_id, body_hash, time(NULL), &verdict);
 	sfsistat answer = carry_out(ctx, session, &verdict);
+	if (answer == SMFIS_TEMPFAIL && verdict.action != VERDICT_REFUSE)
+		verdict_abandon(shared.engine, buffer_view(&session->login), queue_id);
 	if (verdict.log.len)
 		log_info("%.*s: %.*s", TEXT_ARG(queue_id), TEXT_ARG(verdict.log));
 	if (session->sampled && verdict.signature_count && answer == SMFIS_ACCEPT)

@@ -269,7 +269,7 @@ void verdict_abandon(struct engine *engine, struct text login, struct text queue
 	struct directory_login record;
 	if (!login.len || directory_begin(engine->directory, &view) != DIRECTORY_FOUND)
 		return;
-	if (directory_find_login(&view, login, &record) == DIRECTORY_FOUND && record.limits.bytes.len) {
+	if (directory_find_login(&view, login, &record) == DIRECTORY_FOUND) {
 		log_info("%.*s: customer=%.*s, login=%.*s, action=abandoned", TEXT_ARG(queue_id),
 			 TEXT_ARG(record.customer), TEXT_ARG(login));
 		counters_refund(engine->counters, record.customer, text_of(engine->node), queue_id);

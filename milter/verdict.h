@@ -71,7 +71,7 @@ struct verdict {
  * Charges its limits, or gives back what policyd charged. Fields that the message lacks go into SESSION too. *OUT is zero before; free it with verdict_free(). */
 void verdict_reach(struct engine *engine, struct session *session, struct text queue_id,
 		   const unsigned char body_hash[SIGNER_HASH_SIZE], int64_t now_s, struct verdict *out);
-/* The message with QUEUE_ID of LOGIN ends without a verdict: gives back what policyd charged. */
+/* The message with QUEUE_ID of LOGIN ends otherwise: gives back what it was charged here and by policyd. */
 void verdict_abandon(struct engine *engine, struct text login, struct text queue_id);
 void verdict_free(struct verdict *verdict);
 

@@ -120,3 +120,21 @@ def test_limits_warn_at_80_and_100_percent_once(make_daemon):
     assert told(send()) == [("limit.warning", "warned", "warned", 100)]
     assert send() is None
     milter.close()
+
+
+def test_instances_side_by_side_share_limits_and_spool(own_daemon, own_milter, make_daemon):
+    other = make_daemon()
+    other.redis_socket = own_daemon.redis_socket
+    other.write_directory()
+    other.write_conf()
+    other.conf.write_text(other.conf.read_text().replace(f"spool = {other.folder}", f"spool = {own_daemon.folder}"))
+    other.start()
+    second = other.connect()
+    answers = [milter.message(header("a@metered.test"), login="meter", queue_id=f"B{turn}{name}")
+               for turn in range(3) for name, milter in (("A", own_milter), ("B", second))]
+    assert [answer.accepted for answer in answers] == [True, True, True, False, False, False]
+    assert len(spooled(own_daemon, "B1B")) == len(spooled(own_daemon, "B2A")) == 1
+    second.close()
+    fresh = other.connect()
+    verify(fresh.message(header()), header())
+    fresh.close()
