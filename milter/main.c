@@ -109,6 +109,20 @@ static int complain(char *line, int status)
 	return status;
 }
 
+/* RFC 9477 section 3.1: who may be told of complaints is shown by a signature of that domain. */
+static int check_cfbl(void)
+{
+	struct text address = text_of(settings.cfbl_address);
+	struct text domain = text_from(address, text_rfind(address, '@') + 1);
+	if (!address.len || text_equal_fold(domain, text_of(settings.relay_domain)))
+		return EX_OK;
+	log_error("[milter] cfbl_address is of another domain than relay_domain, whose signature must vouch for it "
+		  "(RFC 9477); "
+		  "next: relay_domain = %.*s",
+		  TEXT_ARG(domain));
+	return EX_CONFIG;
+}
+
 static int open_return_path(void)
 {
 	char *error = NULL;
@@ -135,7 +149,9 @@ static int prepare(void)
 	seal = seal_open(settings.seal_key, &error);
 	if (!seal)
 		return complain(error, EX_CONFIG);
-	int status = open_return_path();
+	int status = check_cfbl();
+	if (status == EX_OK)
+		status = open_return_path();
 	if (status != EX_OK)
 		return status;
 	engine.metrics = stats_new();

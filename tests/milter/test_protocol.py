@@ -338,6 +338,15 @@ def test_a_return_path_needs_its_key(make_daemon):
     daemon.process = None
 
 
+def test_complaints_need_a_signature_of_their_domain(make_daemon):
+    daemon = make_daemon("relay_domain = both.test\ncfbl_address = fbl@other.test")
+    daemon.write_directory()
+    with pytest.raises(AssertionError, match="next: relay_domain = other.test"):
+        daemon.start()
+    assert daemon.process.wait() == 78
+    daemon.process = None
+
+
 def unsubscribe_fields(answer):
     return [(name, value) for kind, _, name, value in answer.changes if kind == "h" and name.startswith("List-")]
 

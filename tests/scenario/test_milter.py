@@ -116,6 +116,19 @@ def test_eight_bit_and_utf8_names(stack, client):
     assert "Jörg Grün".encode() in arrives_signed(stack, f"utf8@{DOMAIN}")["bytes"]
 
 
+def test_utf8_addresses(stack, client):
+    sender = f"jörg@{DOMAIN}"
+    content = message(f"utf8-address@{DOMAIN}").replace(b"From: " + SENDER.encode(), f"From: <{sender}>".encode())
+    assert client.mail(sender, ["SMTPUTF8"])[0] == 250
+    assert client.rcpt("küche@dest.test")[0] == 250
+    assert client.data(content)[0] == 250
+    assert arrives_signed(stack, f"utf8-address@{DOMAIN}")["mail_from"] == sender
+    assert client.mail(sender, ["SMTPUTF8"])[0] == 250
+    assert client.rcpt("b@dest.test")[0] == 250
+    code, text = client.data(content.replace(sender.encode(), "jörg@bücher.example".encode()))
+    assert code == 550 and b"[from-not-owned]" in text
+
+
 def test_bodies_of_many_shapes(stack, client):
     bodies = {"empty": b"", "blank": b"\r\n\r\n \r\n", "dots": b".\r\n..\r\n.x\r\n", "spaces": b"a  \t b \r\n\t\r\n\r\n",
               "large": b"A line of text that is repeated often.\r\n" * 20000}
