@@ -159,31 +159,40 @@ static void change_sender(const struct work *work, struct verdict *out)
 		buffer_format(&out->sender, "<%s@%.*s>", work->return_path, TEXT_ARG(host));
 }
 
+/* May it go, but for its keys and limits? Folds what the signatures would suffer from. */
+static enum reply_reason check_content(struct work *work)
+{
+	enum reply_reason reason = take_annotation(work);
+	bool signs = work->auth.owned || work->engine->relay_domain.len;
+	if (reason == REPLY_NONE && signs && work->engine->complete.fix)
+		session_fold(work->session);
+	return reason == REPLY_NONE ? check_survival(work) : reason;
+}
+
+static enum reply_reason take_keys(struct work *work)
+{
+	if (work->auth.owned && !verdict_take_keys(work))
+		return REPLY_NO_KEY;
+	verdict_take_relay_keys(work);
+	return REPLY_NONE;
+}
+
 static enum reply_reason decide(struct work *work, struct verdict *out)
 {
 	authorise(&work->view, work->session, work->login, work->now_s, &work->auth);
 	enum reply_reason reason = work->auth.reason;
 	if (reason == REPLY_NONE)
-		reason = take_annotation(work);
-	if (reason == REPLY_NONE && work->auth.owned && work->engine->complete.fix)
-		session_fold(work->session);
+		reason = check_content(work);
 	if (reason == REPLY_NONE)
-		reason = check_survival(work);
-	if (reason != REPLY_NONE)
-		return reason;
-	if (work->auth.owned) {
-		if (!verdict_take_keys(work))
-			return REPLY_NO_KEY;
-		verdict_take_relay_keys(work);
-	}
-	reason = meter(work, out);
+		reason = take_keys(work);
+	if (reason == REPLY_NONE)
+		reason = meter(work, out);
 	if (reason != REPLY_NONE)
 		return reason;
 	make_return_path(work);
 	change_sender(work, out);
-	if (!work->auth.owned)
-		return REPLY_NONE;
-	complete_message(work, out);
+	if (work->auth.owned)
+		complete_message(work, out);
 	return verdict_sign(work, out);
 }
 

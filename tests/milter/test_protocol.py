@@ -226,6 +226,10 @@ def test_everything_on(make_daemon):
         ("Feedback-ID", "app:acme:relay"), ("CFBL-Address", "fbl@both.test; report=arf")]
     assert all("feedback-id:cfbl-address" in top.replace(" ", "") for top in tops)
     daemon.wait_for_log("relay=both.test")
+    headers = header("partner@elsewhere.test")
+    answer = milter.message(headers)
+    verify(answer, headers, count=2)
+    assert all("d=both.test" in value.replace("\n\t", " ") for value in answer.inserted("DKIM-Signature"))
     milter.close()
 
 
