@@ -23,9 +23,10 @@
 /* What Postfix must offer. SMFIF_ADDHDRS: the signature; CHGHDRS: forged fields out; QUARANTINE: limits that hold. */
 #define WANTED_ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_QUARANTINE)
 /* Steps not wanted at all, and steps whose answer is waived: every verdict waits for the end of the message, and each
- * answer would be a round trip. */
+ * answer would be a round trip. DATA is waited for: when a client hangs up, libmilter may see the end of the connection
+ * before what was said last, and a message that policyd has charged must be known by then. */
 #define UNWANTED_STEPS (SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NOEOH | SMFIP_NOUNKNOWN)
-#define WAIVED_REPLIES (SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_DATA | SMFIP_NR_HDR | SMFIP_NR_BODY)
+#define WAIVED_REPLIES (SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_HDR | SMFIP_NR_BODY)
 
 #define CONNECTION_MAGIC 0x77626d6cU /* "wbml" */
 
@@ -33,7 +34,8 @@ struct connection {
 	unsigned magic;
 	unsigned long waived; /* which of WAIVED_REPLIES Postfix agreed to */
 	bool in_message;
-	struct buffer charged; /* the queue id from DATA on, when policyd has charged the message, until it ends */
+	struct buffer charged; /* the queue id, from DATA on, when policyd has charged the message */
+	struct buffer payer;   /* its login */
 	struct session session;
 	struct signer_hash *hash;
 };
@@ -138,9 +140,10 @@ static sfsistat on_data(SMFICTX *ctx)
 	struct connection *connection = connection_of(ctx);
 	if (!connection)
 		return SMFIS_TEMPFAIL;
-	connection->charged.len = 0;
+	connection->charged.len = connection->payer.len = 0;
 	buffer_text(&connection->charged, macro(ctx, "i"));
-	return go_on(connection, SMFIP_NR_DATA);
+	buffer_text(&connection->payer, macro(ctx, "{auth_authen}"));
+	return SMFIS_CONTINUE;
 }
 
 static sfsistat on_header(SMFICTX *ctx, char *name, char *value)
@@ -319,23 +322,23 @@ static sfsistat on_end(SMFICTX *ctx)
 }
 
 /* The client went away within the message, or the mail server refused it. */
-static void abandon(SMFICTX *ctx, struct connection *connection)
+static void abandon(struct connection *connection)
 {
-	struct text login = buffer_view(&connection->session.login), queue_id = buffer_view(&connection->charged);
+	bool charged = connection->in_message && connection->charged.len;
+	connection->in_message = false;
+	if (!charged)
+		return;
 	pthread_rwlock_rdlock(&shared.lock);
 	if (shared.engine)
-		verdict_abandon(shared.engine, login.len ? login : macro(ctx, "{auth_authen}"), queue_id);
+		verdict_abandon(shared.engine, buffer_view(&connection->payer), buffer_view(&connection->charged));
 	pthread_rwlock_unlock(&shared.lock);
 }
 
 static sfsistat on_abort(SMFICTX *ctx)
 {
 	struct connection *connection = connection_of(ctx);
-	if (!connection)
-		return SMFIS_CONTINUE;
-	if (connection->in_message && connection->charged.len)
-		abandon(ctx, connection);
-	connection->in_message = false;
+	if (connection)
+		abandon(connection);
 	return SMFIS_CONTINUE;
 }
 
@@ -345,9 +348,11 @@ static sfsistat on_close(SMFICTX *ctx)
 	if (!connection)
 		return SMFIS_CONTINUE;
 	smfi_setpriv(ctx, NULL);
+	abandon(connection);
 	session_free(&connection->session);
 	signer_hash_free(&connection->hash);
 	buffer_free(&connection->charged);
+	buffer_free(&connection->payer);
 	connection->magic = 0;
 	free(connection);
 	return SMFIS_CONTINUE;

@@ -1,6 +1,7 @@
 """The limits that the milter charges, and what it gives back, over its socket."""
 
 import itertools
+import re
 
 import pytest
 
@@ -151,3 +152,18 @@ def test_instances_side_by_side_share_limits_and_spool(counting, make_daemon):
     fresh = other.connect()
     verify(fresh.message(header()), header())
     fresh.close()
+
+
+@pytest.mark.parametrize("goodbye", ["AQ", "Q", ""])
+def test_whoever_hangs_up_is_not_charged(counting, goodbye):
+    """Postfix says so, and closes at once; libmilter may see the end before the words."""
+    for number in range(30):
+        milter = counting.connect()
+        milter.begin("meter", "a@metered.test", ["b@example.net"])
+        milter.content([("From", "a@metered.test")], b"never ended\r\n", f"D{number:02}")
+        for letter in goodbye:
+            milter.send(letter)
+        milter.socket.close()
+    counting.wait(lambda: len(set(re.findall("D[0-9]{2}(?=: customer=metered, login=meter, action=abandoned)", counting.log()))) == 30,
+                  "word of all of them")
+    assert counting.log().count("action=abandoned") == 30
