@@ -59,11 +59,12 @@ class Process:
         """To the nanosecond: the clock of clock_getcpuclockid(3), threads that ended included."""
         return sum(time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED) for pid in self.pids())
 
-    def rss_kib(self):
+    def rss_kib(self, kind="VmRSS"):
+        """KIND: VmRSS all that is resident, RssAnon its own memory, RssFile what it maps of files."""
         total = 0
         for pid in self.pids():
             for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-                if line.startswith("VmRSS:"):
+                if line.startswith(f"{kind}:"):
                     total += int(line.split()[1])
         return total
 
