@@ -176,6 +176,7 @@ bool directory_limit_next(struct directory_list *list, struct limit *out)
 	out->spec.period = (enum limit_period)take_enum(&in, LIMIT_PERIOD_MAX);
 	out->spec.amount = take_int(&in);
 	out->spec.burst = take_int(&in);
+	out->destination = take_text(&in);
 	return element_end(list, &in);
 }
 
@@ -188,6 +189,7 @@ void directory_limit_add(struct buffer *list, const struct limit *limit)
 	put_byte(list, (int)limit->spec.period);
 	put_int(list, limit->spec.amount);
 	put_int(list, limit->spec.burst);
+	put_text(list, limit->destination);
 }
 
 bool directory_key_next(struct directory_list *list, struct directory_key *out)

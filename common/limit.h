@@ -44,6 +44,7 @@ struct limit {
 	enum limit_unit unit;
 	struct limit_spec spec;
 	enum limit_action action;
+	struct text destination; /* of scope destination: only this domain, as A-labels; empty: each by itself */
 };
 #define LIMIT_ID_MAX 32
 

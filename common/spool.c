@@ -1,5 +1,6 @@
 /* The event spool: see spool.h. Lines are written by the caller, in one write(2) each; a thread of its own syncs them,
- * since fsync(2) takes as long as the disk likes. */
+ * since fsync(2) takes as long as the disk likes. Whoever writes or renames a file holds its lock (flock(2)), and looks
+ * whether it still has its name: another process of the same program may have renamed it. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -29,7 +31,6 @@ struct spool {
 	pthread_cond_t changed;
 	pthread_t syncer;
 	int fd; /* -1: not open */
-	off_t size;
 	bool unsynced, closing, complained;
 };
 
@@ -43,15 +44,12 @@ static void complain(struct spool *spool, const char *what)
 
 static void open_file(struct spool *spool)
 {
-	struct stat status;
 	mkdir(spool->folder, FOLDER_MODE);
 	spool->fd = open(spool->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, FILE_MODE);
-	if (spool->fd < 0 || fstat(spool->fd, &status) != 0) {
+	if (spool->fd < 0)
 		complain(spool, "open");
-		return;
-	}
-	spool->size = status.st_size;
-	spool->complained = false;
+	else
+		spool->complained = false;
 }
 
 static void numbered(const struct spool *spool, int number, char *out, size_t size)
@@ -68,9 +66,34 @@ static void rotate(struct spool *spool)
 		numbered(spool, number + 1, to, sizeof to);
 		rename(from, to);
 	}
-	fsync(spool->fd);
-	close(spool->fd);
-	open_file(spool);
+}
+
+/* Takes the file's lock. True when the file has its name and room for more; else whoever comes first renames it. */
+static bool lock_file(struct spool *spool)
+{
+	struct stat open, named;
+	flock(spool->fd, LOCK_EX);
+	if (fstat(spool->fd, &open) != 0 || stat(spool->path, &named) != 0 || open.st_ino != named.st_ino ||
+	    open.st_dev != named.st_dev)
+		return false;
+	if (open.st_size < SPOOL_MAX_BYTES)
+		return true;
+	rotate(spool);
+	return false;
+}
+
+/* With the lock, unless it cannot be opened. */
+static void open_and_lock(struct spool *spool)
+{
+	if (spool->fd < 0)
+		open_file(spool);
+	while (spool->fd >= 0 && !lock_file(spool)) {
+		int old = spool->fd;
+		open_file(spool);
+		flock(old, LOCK_UN);
+		fdatasync(old);
+		close(old);
+	}
 }
 
 /* Syncs a copy of the descriptor, so that lines can be added meanwhile. Called with the lock held. */
@@ -162,18 +185,14 @@ static void append(struct spool *spool, struct text line)
 	ssize_t written = writev(spool->fd, parts, 2);
 	if (written != (ssize_t)line.len + 1)
 		complain(spool, "write");
-	if (written > 0)
-		spool->size += written;
+	flock(spool->fd, LOCK_UN);
 	spool->unsynced = true;
 }
 
 void spool_add(struct spool *spool, struct text line)
 {
 	pthread_mutex_lock(&spool->lock);
-	if (spool->fd < 0)
-		open_file(spool);
-	else if (spool->size >= SPOOL_MAX_BYTES)
-		rotate(spool);
+	open_and_lock(spool);
 	append(spool, line);
 	pthread_cond_signal(&spool->changed);
 	pthread_mutex_unlock(&spool->lock);

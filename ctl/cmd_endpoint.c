@@ -44,6 +44,8 @@ static const char *const event_types[] = {
 	"credential.suspended",
 	"credential.suspected",
 	"domain.dns_broken",
+	"domain.key_unusable",
+	"domain.signature_failing",
 };
 
 static const char *const yes_no[] = {"yes", "no"};

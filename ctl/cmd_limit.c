@@ -5,7 +5,18 @@
 #include "ctl/cmd_internal.h"
 #include "ctl/database.h"
 
-static int check_words(struct ctl *ctl, char spec[LIMIT_SPEC_TEXT_MAX])
+static int check_destination(struct ctl *ctl, char destination[ADDR_MAX_DOMAIN + 1])
+{
+	const char *word = option(ctl, "destination");
+	destination[0] = '\0';
+	if (!word)
+		return 0;
+	if (!text_equal(text_of(operand(ctl, 1)), TEXT("destination")))
+		return complain(EX_USAGE, NULL, "--destination is for limits of scope destination");
+	return check_domain(word, destination);
+}
+
+static int check_words(struct ctl *ctl, char spec[LIMIT_SPEC_TEXT_MAX], char destination[ADDR_MAX_DOMAIN + 1])
 {
 	const char *action = option(ctl, "action");
 	int status = check_choice("scope", operand(ctl, 1), limit_scope_names, LIMIT_SCOPE_MAX);
@@ -13,6 +24,8 @@ static int check_words(struct ctl *ctl, char spec[LIMIT_SPEC_TEXT_MAX])
 		status = check_choice("unit", operand(ctl, 2), limit_unit_names, LIMIT_UNIT_MAX);
 	if (!status && action)
 		status = check_choice("action", action, limit_action_names, LIMIT_ACTION_MAX);
+	if (!status)
+		status = check_destination(ctl, destination);
 	return status ? status : check_spec(operand(ctl, 3), spec);
 }
 
@@ -43,8 +56,8 @@ static int find_customer(struct ctl *ctl, char *out, size_t size)
 
 int cmd_limit_set(struct ctl *ctl)
 {
-	char spec[LIMIT_SPEC_TEXT_MAX], customer[64];
-	int status = check_words(ctl, spec);
+	char spec[LIMIT_SPEC_TEXT_MAX], destination[ADDR_MAX_DOMAIN + 1], customer[64];
+	int status = check_words(ctl, spec, destination);
 	if (!status)
 		status = find_customer(ctl, customer, sizeof(customer));
 	if (status)
@@ -56,13 +69,14 @@ int cmd_limit_set(struct ctl *ctl)
 	/* An id names one limit of the installation: it must not be taken from another customer by mistake. */
 	long set = database_count(
 		ctl,
-		"INSERT INTO waybill.limits AS l (id, scope, unit, spec, customer, login, domain, action) "
-		"VALUES ($1, $2, $3, $4, nullif($5, ''), lower($6), lower($7), coalesce($8, 'defer')) "
+		"INSERT INTO waybill.limits AS l (id, scope, unit, spec, customer, login, domain, action, destination) "
+		"VALUES ($1, $2, $3, $4, nullif($5, ''), lower($6), lower($7), coalesce($8, 'defer'), nullif($9, '')) "
 		"ON CONFLICT (id) DO UPDATE SET scope = EXCLUDED.scope, unit = EXCLUDED.unit, "
-		"spec = EXCLUDED.spec, login = EXCLUDED.login, domain = EXCLUDED.domain, "
-		"action = EXCLUDED.action WHERE l.customer IS NOT DISTINCT FROM EXCLUDED.customer RETURNING 1",
+		"spec = EXCLUDED.spec, login = EXCLUDED.login, domain = EXCLUDED.domain, destination = "
+		"EXCLUDED.destination, action = EXCLUDED.action WHERE l.customer IS NOT DISTINCT FROM "
+		"EXCLUDED.customer RETURNING 1",
 		PARAMS(operand(ctl, 0), operand(ctl, 1), operand(ctl, 2), spec, relay ? "" : customer,
-		       option(ctl, "login"), option(ctl, "domain"), option(ctl, "action")),
+		       option(ctl, "login"), option(ctl, "domain"), option(ctl, "action"), destination),
 		&status);
 	if (set == 0)
 		return complain(EX_CANTCREAT, "waybill limit list",
@@ -72,10 +86,11 @@ int cmd_limit_set(struct ctl *ctl)
 
 int cmd_limit_list(struct ctl *ctl)
 {
-	return database_print(ctl, OUTPUT_LIST, "no limits: waybill limit set ID SCOPE UNIT SPEC --customer CUSTOMER",
-			      "SELECT id, scope, customer, login, domain, unit, spec, action FROM support.limits "
-			      "WHERE customer IS NOT DISTINCT FROM coalesce($1, customer) ORDER BY customer, scope, id",
-			      PARAMS(option(ctl, "customer")));
+	return database_print(
+		ctl, OUTPUT_LIST, "no limits: waybill limit set ID SCOPE UNIT SPEC --customer CUSTOMER",
+		"SELECT id, scope, customer, login, domain, destination, unit, spec, action FROM support.limits "
+		"WHERE customer IS NOT DISTINCT FROM coalesce($1, customer) ORDER BY customer, scope, id",
+		PARAMS(option(ctl, "customer")));
 }
 
 int cmd_limit_remove(struct ctl *ctl)

@@ -89,11 +89,13 @@ static const char *parse_limit(struct text line, struct limit *limit)
 	int scope = index_of(next_word(&line), limit_scope_names, LIMIT_SCOPE_MAX);
 	int unit = index_of(next_word(&line), limit_unit_names, LIMIT_UNIT_MAX);
 	int action = index_of(next_word(&line), limit_action_names, LIMIT_ACTION_MAX);
+	struct text destination = next_word(&line);
 	if (scope < 0 || unit < 0 || action < 0)
 		return "its scope, unit or action is unknown";
 	limit->scope = (enum limit_scope)scope;
 	limit->unit = (enum limit_unit)unit;
 	limit->action = (enum limit_action)action;
+	limit->destination = text_equal(destination, TEXT("*")) ? TEXT("") : destination;
 	return limit_spec_parse(line, &limit->spec, &at);
 }
 
@@ -309,8 +311,9 @@ struct source {
 };
 
 #define EPOCH(column) "coalesce(extract(epoch FROM " column ")::bigint, 0)"
-#define LIMITS(condition)                                                                                          \
-	"(SELECT string_agg(m.id || ' ' || m.scope || ' ' || m.unit || ' ' || m.action || ' ' || m.spec, chr(10) " \
+#define LIMITS(condition)                                                                                            \
+	"(SELECT string_agg(concat_ws(' ', m.id, m.scope, m.unit, m.action, coalesce(m.destination, '*'), m.spec), " \
+	"chr(10) "                                                                                                   \
 	"ORDER BY m.id) FROM waybill.limits AS m WHERE " condition ")"
 
 static const struct source sources[DIRECTORY_KIND_MAX] = {

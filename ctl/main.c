@@ -122,6 +122,7 @@ const struct command commands[] = {
 	 {{"customer", "CUSTOMER", "whom it counts"},
 	  {"login", "LOGIN", "one login; scopes login and network"},
 	  {"domain", "DOMAIN", "one domain; scope domain"},
+	  {"destination", "DOMAIN", "mail to this domain only; scope destination"},
 	  {"action", "defer|reject|hold|shadow", "what happens to mail beyond it; default defer"}},
 	 "Sets a limit. SCOPE is login, network, customer, domain, destination or relay; UNIT messages, "
 	 "recipients or bytes; SPEC as \"100/h\", \"20/s burst 100\", \"50000/day\".", cmd_limit_set},

@@ -23,8 +23,9 @@
 /* What Postfix must offer. SMFIF_ADDHDRS: the signature; CHGHDRS: forged fields out; QUARANTINE: limits that hold. */
 #define WANTED_ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_QUARANTINE)
 /* Steps not wanted at all, and steps whose answer is waived: every verdict waits for the end of the message, and each
- * answer would be a round trip. */
-#define UNWANTED_STEPS (SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NODATA | SMFIP_NOEOH | SMFIP_NOUNKNOWN)
+ * answer would be a round trip. DATA is waited for: when a client hangs up, libmilter may see the end of the connection
+ * before what was said last, and a message that policyd has charged must be known by then. */
+#define UNWANTED_STEPS (SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NOEOH | SMFIP_NOUNKNOWN)
 #define WAIVED_REPLIES (SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_HDR | SMFIP_NR_BODY)
 
 #define CONNECTION_MAGIC 0x77626d6cU /* "wbml" */
@@ -33,6 +34,8 @@ struct connection {
 	unsigned magic;
 	unsigned long waived; /* which of WAIVED_REPLIES Postfix agreed to */
 	bool in_message;
+	struct buffer charged; /* the queue id, from DATA on, when policyd has charged the message */
+	struct buffer payer;   /* its login */
 	struct session session;
 	struct signer_hash *hash;
 };
@@ -114,6 +117,7 @@ static sfsistat on_mail(SMFICTX *ctx, char **argv)
 	signer_hash_begin(connection->hash);
 	session_begin(&connection->session, text_of(argv[0]), signer_hash_add, connection->hash);
 	connection->in_message = true;
+	connection->charged.len = 0;
 	pthread_rwlock_rdlock(&shared.lock);
 	if (shared.engine && sampler_wants(shared.engine->sampler))
 		session_sample(&connection->session);
@@ -128,6 +132,18 @@ static sfsistat on_recipient(SMFICTX *ctx, char **argv)
 		return SMFIS_TEMPFAIL;
 	session_recipient(&connection->session, text_of(argv[0]));
 	return go_on(connection, SMFIP_NR_RCPT);
+}
+
+/* Postfix asks policyd before. */
+static sfsistat on_data(SMFICTX *ctx)
+{
+	struct connection *connection = connection_of(ctx);
+	if (!connection)
+		return SMFIS_TEMPFAIL;
+	connection->charged.len = connection->payer.len = 0;
+	buffer_text(&connection->charged, macro(ctx, "i"));
+	buffer_text(&connection->payer, macro(ctx, "{auth_authen}"));
+	return SMFIS_CONTINUE;
 }
 
 static sfsistat on_header(SMFICTX *ctx, char *name, char *value)
@@ -178,6 +194,20 @@ static int strip(SMFICTX *ctx, const struct session *session)
 	return 0;
 }
 
+static int replace(SMFICTX *ctx, const struct fields *fields)
+{
+	int failed = 0;
+	for (size_t i = 0; i < fields->count && !failed; i++) {
+		if (!fields_is_replaced(fields, i))
+			continue;
+		char *name = text_copy(fields_name(fields, i)), *value = text_copy(fields_value(fields, i));
+		failed = smfi_chgheader(ctx, name, (int)fields_number(fields, i), value) != MI_SUCCESS;
+		free(name);
+		free(value);
+	}
+	return failed;
+}
+
 static int insert_signatures(SMFICTX *ctx, struct verdict *verdict)
 {
 	char name[] = SIGNATURE_FIELD;
@@ -211,7 +241,8 @@ static sfsistat accept_message(SMFICTX *ctx, const struct session *session, stru
 {
 	if (verdict->sender.len && change_sender(ctx, &verdict->sender))
 		return SMFIS_TEMPFAIL;
-	if (strip(ctx, session) || add_fields(ctx, &verdict->added) || insert_signatures(ctx, verdict))
+	if (replace(ctx, &session->fields) || strip(ctx, session) || add_fields(ctx, &verdict->added) ||
+	    insert_signatures(ctx, verdict))
 		return SMFIS_TEMPFAIL;
 	if (verdict->action == VERDICT_HOLD && smfi_quarantine(ctx, verdict->hold_reason) != MI_SUCCESS)
 		return SMFIS_TEMPFAIL;
@@ -236,6 +267,7 @@ static sfsistat refuse_changed_login(SMFICTX *ctx, const struct session *session
 	struct reply reply;
 	log_error("%.*s: login=%.*s, action=defer, reason=login-changed, was=%.*s", TEXT_ARG(queue_id),
 		  TEXT_ARG(words.login), TEXT_ARG(session->login));
+	verdict_abandon(shared.engine, words.login, queue_id);
 	reply_make(REPLY_LOGIN_CHANGED, &words, &reply);
 	return refuse(ctx, &reply);
 }
@@ -265,6 +297,8 @@ static sfsistat end_message(SMFICTX *ctx, struct connection *connection)
 	signer_hash_end(connection->hash, body_hash);
 	verdict_reach(shared.engine, session, queue_id, body_hash, time(NULL), &verdict);
 	sfsistat answer = carry_out(ctx, session, &verdict);
+	if (answer == SMFIS_TEMPFAIL && verdict.action != VERDICT_REFUSE)
+		verdict_abandon(shared.engine, buffer_view(&session->login), queue_id);
 	if (verdict.log.len)
 		log_info("%.*s: %.*s", TEXT_ARG(queue_id), TEXT_ARG(verdict.log));
 	if (session->sampled && verdict.signature_count && answer == SMFIS_ACCEPT)
@@ -287,11 +321,24 @@ static sfsistat on_end(SMFICTX *ctx)
 	return answer;
 }
 
+/* The client went away within the message, or the mail server refused it. */
+static void abandon(struct connection *connection)
+{
+	bool charged = connection->in_message && connection->charged.len;
+	connection->in_message = false;
+	if (!charged)
+		return;
+	pthread_rwlock_rdlock(&shared.lock);
+	if (shared.engine)
+		verdict_abandon(shared.engine, buffer_view(&connection->payer), buffer_view(&connection->charged));
+	pthread_rwlock_unlock(&shared.lock);
+}
+
 static sfsistat on_abort(SMFICTX *ctx)
 {
 	struct connection *connection = connection_of(ctx);
 	if (connection)
-		connection->in_message = false;
+		abandon(connection);
 	return SMFIS_CONTINUE;
 }
 
@@ -301,8 +348,11 @@ static sfsistat on_close(SMFICTX *ctx)
 	if (!connection)
 		return SMFIS_CONTINUE;
 	smfi_setpriv(ctx, NULL);
+	abandon(connection);
 	session_free(&connection->session);
 	signer_hash_free(&connection->hash);
+	buffer_free(&connection->charged);
+	buffer_free(&connection->payer);
 	connection->magic = 0;
 	free(connection);
 	return SMFIS_CONTINUE;
@@ -316,6 +366,7 @@ static const struct smfiDesc description = {
 	.xxfi_flags = WANTED_ACTIONS | SMFIF_CHGFROM | SMFIF_SETSYMLIST,
 	.xxfi_envfrom = on_mail,
 	.xxfi_envrcpt = on_recipient,
+	.xxfi_data = on_data,
 	.xxfi_header = on_header,
 	.xxfi_body = on_body,
 	.xxfi_eom = on_end,

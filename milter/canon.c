@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "milter/canon.h"
+#include "milter/wide.h"
 
 static bool is_blank(char c)
 {
@@ -23,17 +24,17 @@ static void flush(struct canon_body *body)
 	body->used = 0;
 }
 
+/* Short pieces are gathered, long ones go as they are. */
 static void put(struct canon_body *body, const char *bytes, size_t len)
 {
-	while (len) {
-		size_t room = CANON_CHUNK - body->used, part = len < room ? len : room;
-		memcpy(body->out + body->used, bytes, part);
-		body->used += part;
-		bytes += part;
-		len -= part;
-		if (body->used == CANON_CHUNK)
-			flush(body);
+	if (len > CANON_CHUNK - body->used)
+		flush(body);
+	if (len > CANON_CHUNK) {
+		body->sink(body->context, text_at(bytes, len));
+		return;
 	}
+	memcpy(body->out + body->used, bytes, len);
+	body->used += len;
 }
 
 /* What was held back counts, because a byte of text follows it in this line. */
@@ -64,47 +65,45 @@ static void end_line(struct canon_body *body)
 	body->begun = false;
 }
 
-/* Eight bytes at once: which of them are zero, as a high bit each. A byte above a zero one may be named wrongly, which
- * costs a second look and no more (Mycroft 1987). */
-static uint64_t zero_bytes(uint64_t word)
-{
-	return (word - 0x0101010101010101U) & ~word & 0x8080808080808080U;
-}
-
-static uint64_t bytes_equal(uint64_t word, char c)
-{
-	return zero_bytes(word ^ 0x0101010101010101U * (unsigned char)c);
-}
-
-/* May something between AT and AT + 8 not stand as it is? Looks at AT[8] too. */
+/* May something between AT and AT + WIDE_BYTES not stand as it is? Looks at the two bytes behind as well. */
 static bool needs_a_look(const char *at)
 {
-	uint64_t word, next;
-	memcpy(&word, at, sizeof word);
-	memcpy(&next, at + 1, sizeof next);
-	uint64_t blank_next = bytes_equal(next, ' ') | bytes_equal(next, '\t') | bytes_equal(next, '\r');
-	return bytes_equal(word, '\r') | bytes_equal(word, '\t') | (bytes_equal(word, ' ') & blank_next);
+	wide byte = wide_load(at), next = wide_load(at + 1), after = wide_load(at + 2);
+	wide next_blank = wide_is(next, ' ') | wide_is(next, '\t') | wide_is(next, '\r');
+	wide no_line_end = ~wide_is(next, '\n') | wide_is(after, '\r');
+	return wide_bits(wide_is(byte, '\t') | (wide_is(byte, ' ') & next_blank) |
+			 (wide_is(byte, '\r') & no_line_end)) != 0;
 }
 
-/* Does the byte at AT stand as it is within a line? A single blank does when text follows it. */
+/* Does the byte at AT stand as it is? A single blank does when text follows it, and a line end when it does not end a
+ * blank line, nor may be the last. */
 static bool is_plain(const char *at, const char *end)
 {
-	if (*at == '\r' || *at == '\t')
-		return false;
-	return *at != ' ' || (at + 1 < end && !is_blank(at[1]) && at[1] != '\r');
+	if (*at == '\r')
+		return at + 2 < end && at[1] == '\n' && at[2] != '\r';
+	if (*at == ' ')
+		return at + 1 < end && !is_blank(at[1]) && at[1] != '\r';
+	return *at != '\t';
 }
 
-/* How many bytes from AT on stand as they are within a line: in most mail, all but the line ends. */
+/* How many bytes from AT on stand as they are: in most mail, whole paragraphs. */
 static size_t plain_run(const char *at, const char *end)
 {
 	const char *p = at;
 	for (;;) {
-		while (end - p > 8 && !needs_a_look(p))
-			p += 8;
-		for (int i = 0; i < 8; i++, p++)
+		while (end - p >= WIDE_BYTES + 2 && !needs_a_look(p))
+			p += WIDE_BYTES;
+		for (int i = 0; i < WIDE_BYTES; i++, p++)
 			if (p == end || !is_plain(p, end))
 				return (size_t)(p - at);
 	}
+}
+
+/* Text and the line ends within it. */
+static void put_run(struct canon_body *body, const char *bytes, size_t len)
+{
+	put_text(body, bytes, len);
+	body->begun = len < 2 || memcmp(bytes + len - 2, "\r\n", 2) != 0;
 }
 
 /* A blank, a CR, or text from P on; returns what comes next. */
@@ -129,7 +128,7 @@ static const char *take_piece(struct canon_body *body, const char *p, const char
 		return p + 1;
 	}
 	size_t run = plain_run(p, end);
-	put_text(body, p, run);
+	put_run(body, p, run);
 	return p + run;
 }
 

@@ -103,7 +103,7 @@ static void add_unsubscribe(struct fields *fields, struct text host, const struc
 void complete(struct fields *fields, const struct complete_options *options, const struct complete_facts *facts,
 	      struct fields *added)
 {
-	if (options->missing)
+	if (options->fix)
 		add_missing(fields, facts, added);
 	if (options->feedback.len && !has(fields, TEXT("feedback-id")))
 		add_feedback(fields, options->feedback, facts, added);

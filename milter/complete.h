@@ -9,7 +9,7 @@
 #include "milter/fields.h"
 
 struct complete_options {
-	bool missing;                 /* add Date, Message-ID, MIME-Version where they are missing */
+	bool fix;                     /* add Date, Message-ID, MIME-Version where they are missing */
 	struct text feedback;         /* last part of Feedback-ID, the name of this sender; empty: none is added */
 	struct text cfbl;             /* address of CFBL-Address (RFC 9477); empty: none is added */
 	struct text unsubscribe_host; /* of the address in List-Unsubscribe; empty: there is none beside the URL */

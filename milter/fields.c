@@ -53,7 +53,7 @@ static const struct signed_name {
 void fields_clear(struct fields *fields)
 {
 	fields->bytes.len = 0;
-	fields->count = 0;
+	fields->count = fields->unused = 0;
 }
 
 void fields_free(struct fields *fields)
@@ -83,8 +83,26 @@ bool fields_add(struct fields *fields, struct text name, struct text value)
 	buffer_text(&fields->bytes, name);
 	buffer_text(&fields->bytes, value);
 	fields->list[fields->count++] =
-		(struct field){at, name.len, at + name.len, value.len, find_signed(text_trim(name))};
+		(struct field){at, name.len, at + name.len, value.len, find_signed(text_trim(name)), false};
 	return true;
+}
+
+bool fields_replace(struct fields *fields, size_t i, struct text value)
+{
+	if (value.len > FIELDS_MAX_BYTES - fields->bytes.len)
+		return false;
+	struct field *field = &fields->list[i];
+	fields->unused += field->value_len;
+	field->value = fields->bytes.len;
+	field->value_len = value.len;
+	field->replaced = true;
+	buffer_text(&fields->bytes, value);
+	return true;
+}
+
+bool fields_is_replaced(const struct fields *fields, size_t i)
+{
+	return fields->list[i].replaced;
 }
 
 struct text fields_name(const struct fields *fields, size_t i)
@@ -119,7 +137,7 @@ size_t fields_number(const struct fields *fields, size_t i)
 
 size_t fields_size(const struct fields *fields)
 {
-	return fields->bytes.len + fields->count * (sizeof ": \r\n" - 1);
+	return fields->bytes.len - fields->unused + fields->count * (sizeof ": \r\n" - 1);
 }
 
 static void add_name(struct buffer *names, struct text name)

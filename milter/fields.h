@@ -15,12 +15,14 @@ struct field {
 	size_t name, name_len; /* offset into bytes, length */
 	size_t value, value_len;
 	int known; /* row in the table of signed names, or -1 */
+	bool replaced;
 };
 
 struct fields {
 	struct buffer bytes;
 	struct field *list;
 	size_t count, room;
+	size_t unused; /* of bytes: values that were replaced */
 };
 
 /* Forgets the fields, keeps the memory for the next message. */
@@ -28,6 +30,9 @@ void fields_clear(struct fields *fields);
 void fields_free(struct fields *fields);
 /* Adds the next field in the order of the message; both texts are copied. False when a maximum is reached. */
 bool fields_add(struct fields *fields, struct text name, struct text value);
+/* Gives field number I another VALUE, which is copied. False, and nothing changes, when a maximum is reached. */
+bool fields_replace(struct fields *fields, size_t i, struct text value);
+bool fields_is_replaced(const struct fields *fields, size_t i);
 /* Field number I; views that hold until the next change. */
 struct text fields_name(const struct fields *fields, size_t i);
 struct text fields_value(const struct fields *fields, size_t i);

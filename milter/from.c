@@ -121,6 +121,8 @@ static bool quotes_needed(struct text raw)
 {
 	bool dot = true;
 	for (size_t i = 0; i < raw.len; i++) {
+		if (raw.ptr[i] == '\r' || raw.ptr[i] == '\n')
+			continue; /* folding is undone */
 		if (raw.ptr[i] == '\\')
 			i++;
 		if (raw.ptr[i] == '.' ? dot : !is_atext(raw.ptr[i]))

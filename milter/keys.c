@@ -147,6 +147,9 @@ static struct signer_key *unseal(const struct keys *keys, struct text name, cons
 {
 	struct buffer der = {0};
 	struct signer_key *key = NULL;
+	*why = "its public half is missing, so it cannot be compared";
+	if (!record->public_key.len)
+		return NULL;
 	*why = seal_unseal(keys->seal, record->sealed, name, &der);
 	if (!*why)
 		key = signer_key_parse(record->algorithm, buffer_view(&der), record->public_key, why);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "common/counters_conf.h"
 #include "common/counters_sync.h"
@@ -14,6 +15,7 @@
 #include "common/seal.h"
 #include "common/spool.h"
 
+#include "milter/alarms.h"
 #include "milter/callbacks.h"
 #include "milter/keys.h"
 #include "milter/sampler.h"
@@ -30,7 +32,7 @@ struct settings {
 	char *listen, *socket_group, *seal_key, *relay_domain, *feedback_id, *cfbl_address, *metrics, *check_program,
 		*check_keys, *unauthenticated_login, *return_path_host, *return_path_key;
 	int socket_mode, unsafe;
-	bool add_missing;
+	bool fix;
 	int64_t timeout_ms, key_cache, signature_lifetime_ms, self_check;
 };
 
@@ -70,8 +72,10 @@ static const struct conf_row rows[] = {
 	 "Messages that mail servers would change on the way, so that their signature breaks (lines over 998 bytes, "
 	 "NUL, CR or "
 	 "LF alone): ignore, report in the log, or refuse with the line's number."},
-	{"milter", "add_missing", CONF_BOOL, offsetof(struct settings, add_missing), "yes", 0, 0, NULL, false,
-	 "Add Date, Message-ID and MIME-Version where they are missing, before signing."},
+	{"milter", "fix", CONF_BOOL, offsetof(struct settings, fix), "yes", 0, 0, NULL, false,
+	 "Mend before signing what would be changed after it: add Date, Message-ID and MIME-Version where they are "
+	 "missing, "
+	 "fold header lines over 998 bytes."},
 	{"milter", "relay_domain", CONF_STRING, offsetof(struct settings, relay_domain), "", 0, 0, NULL, false,
 	 "A domain of the directory that signs all mail besides the author's domain; empty: none does."},
 	{"milter", "feedback_id", CONF_STRING, offsetof(struct settings, feedback_id), "", 0, 0, NULL, false,
@@ -105,6 +109,20 @@ static int complain(char *line, int status)
 	return status;
 }
 
+/* RFC 9477 section 3.1: who may be told of complaints is shown by a signature of that domain. */
+static int check_cfbl(void)
+{
+	struct text address = text_of(settings.cfbl_address);
+	struct text domain = text_from(address, text_rfind(address, '@') + 1);
+	if (!address.len || text_equal_fold(domain, text_of(settings.relay_domain)))
+		return EX_OK;
+	log_error("[milter] cfbl_address is of another domain than relay_domain, whose signature must vouch for it "
+		  "(RFC 9477); "
+		  "next: relay_domain = %.*s",
+		  TEXT_ARG(domain));
+	return EX_CONFIG;
+}
+
 static int open_return_path(void)
 {
 	char *error = NULL;
@@ -131,7 +149,9 @@ static int prepare(void)
 	seal = seal_open(settings.seal_key, &error);
 	if (!seal)
 		return complain(error, EX_CONFIG);
-	int status = open_return_path();
+	int status = check_cfbl();
+	if (status == EX_OK)
+		status = open_return_path();
 	if (status != EX_OK)
 		return status;
 	engine.metrics = stats_new();
@@ -163,9 +183,35 @@ static int serve(void)
 	return status;
 }
 
+/* WHY begins with the name of the key in DNS, "SELECTOR._domainkey.DOMAIN: ", if a signature is to blame. */
+static void raise_alarm(struct text queue_id, struct text why)
+{
+	static const struct text infix = {"._domainkey.", sizeof "._domainkey." - 1};
+	struct directory_view view;
+	struct directory_domain domain;
+	struct text name = text_head(why, text_find(why, ':'));
+	size_t at = text_search(name, infix);
+	if (at == SIZE_MAX || directory_begin(engine.directory, &view) != DIRECTORY_FOUND)
+		return;
+	if (directory_find_domain(&view, text_from(name, at + infix.len), &domain) == DIRECTORY_FOUND) {
+		const struct alarm alarm = {.type = ALARM_SIGNATURE_FAILING,
+					    .now_s = time(NULL),
+					    .customer = domain.customer,
+					    .domain = domain.name,
+					    .selector = text_head(name, at),
+					    .queue_id = queue_id,
+					    .why = text_trim(text_from(why, name.len + 1)),
+					    .mail = TEXT("signed")};
+		alarms_raise(engine.alarms, &alarm);
+	}
+	directory_end(&view);
+}
+
 static void self_checked(void *context, enum sampler_result result, struct text queue_id, struct text why)
 {
 	stats_note_check(context, result);
+	if (result == SAMPLER_FAILED)
+		raise_alarm(queue_id, why);
 	if (result == SAMPLER_FAILED)
 		log_warning("%.*s: self-check=failed, the message just signed does not verify: %.*s; receivers will "
 			    "see the same: "
@@ -217,14 +263,16 @@ static int run(void)
 	engine.return_path_host = text_of(settings.return_path_host);
 	if (return_path_keys && seal_keys(return_path_keys, return_path_texts))
 		engine.return_path_key = return_path_texts[0];
-	engine.complete = (struct complete_options){.missing = settings.add_missing,
+	engine.complete = (struct complete_options){.fix = settings.fix,
 						    .feedback = text_of(settings.feedback_id),
 						    .cfbl = text_of(settings.cfbl_address),
 						    .unsubscribe_host = engine.return_path_host};
 	take_settings();
 	engine.spool = settings.common.spool ? spool_open(settings.common.spool, "milter") : NULL;
-	if (engine.spool)
+	if (engine.spool) {
+		engine.alarms = alarms_new(engine.spool, engine.node);
 		engine.warnings = warnings_new(engine.spool);
+	}
 	start_sampler();
 	int status = start_metrics();
 	if (status == EX_OK)
@@ -232,6 +280,7 @@ static int run(void)
 	sampler_free(&engine.sampler);
 	metrics_http_stop(&metrics_http);
 	metrics_free(&engine.metrics);
+	alarms_free(&engine.alarms);
 	warnings_free(&engine.warnings);
 	spool_close(&engine.spool);
 	keys_free(&engine.keys);

@@ -31,10 +31,13 @@ static bool add_item(const struct meter *meter, const struct limit *limit, struc
 static bool add_destinations(const struct meter *meter, const struct limit *limit, struct counters_request *request)
 {
 	const struct session *session = meter->session;
-	for (size_t i = 0; i < session->destination_count; i++)
-		if (!add_item(meter, limit, session_destination(session, i), session->destinations[i].recipients,
-			      request))
+	for (size_t i = 0; i < session->destination_count; i++) {
+		struct text domain = session_destination(session, i);
+		if (limit->destination.len && !text_equal_fold(domain, limit->destination))
+			continue;
+		if (!add_item(meter, limit, domain, session->destinations[i].recipients, request))
 			return false;
+	}
 	return true;
 }
 

@@ -161,6 +161,10 @@ static void check(const struct sampler *sampler)
 static void *work(void *argument)
 {
 	struct sampler *sampler = argument;
+	sigset_t pipe_signal; /* of a child that reads no more */
+	sigemptyset(&pipe_signal);
+	sigaddset(&pipe_signal, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
 	pthread_mutex_lock(&sampler->lock);
 	for (;;) {
 		while (!sampler->busy && !sampler->ending)

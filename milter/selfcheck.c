@@ -1,8 +1,9 @@
 /* waybill-dkim-check [--keys FILE] <message: does the message verify against the keys in DNS? The milter starts it for a
  * sample of what it signed, as a process of its own: it holds no key, and what it may hang on is ended with it.
  *
- * The message has CRLF line ends. Prints "passed", or one line that says why not. Exit status: 0 every signature is right,
- * 1 one is not, 75 DNS did not answer. --keys FILE takes "NAME RECORD" lines instead of DNS, for tests. */
+ * The message has CRLF line ends. Prints "passed", or one line that says why not, behind the name of the key in DNS if a
+ * signature is to blame. Exit status: 0 every signature is right, 1 one is not, 75 DNS did not answer. --keys FILE takes
+ * "NAME RECORD" lines instead of DNS, for tests. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -90,10 +91,18 @@ static DKIM_STAT feed(DKIM *dkim, struct text message)
 	return status == DKIM_STAT_OK ? dkim_eom(dkim, NULL) : status;
 }
 
-static int fail(int status, const char *selector, const char *why)
+static int fail(int status, const char *why)
 {
-	printf("%s%s%s\n", selector, *selector ? ": " : "", why ? why : "no reason given");
+	printf("%s\n", why ? why : "no reason given");
 	return status;
+}
+
+/* Behind the name of the key in DNS. */
+static int blame(int status, DKIM_SIGINFO *signature, const char *why)
+{
+	printf("%s._domainkey.%s: ", (const char *)dkim_sig_getselector(signature),
+	       (const char *)dkim_sig_getdomain(signature));
+	return fail(status, why);
 }
 
 static int check_all(DKIM *dkim)
@@ -101,18 +110,24 @@ static int check_all(DKIM *dkim)
 	DKIM_SIGINFO **list;
 	int count = 0;
 	if (dkim_getsiglist(dkim, &list, &count) != DKIM_STAT_OK || count == 0)
-		return fail(1, "", "there is no signature");
+		return fail(1, "there is no signature");
 	for (int i = 0; i < count; i++) {
 		dkim_sig_process(dkim, list[i]);
 		int error = dkim_sig_geterror(list[i]);
-		const char *selector = (const char *)dkim_sig_getselector(list[i]);
 		if (error == DKIM_SIGERROR_KEYFAIL)
-			return fail(EX_TEMPFAIL, selector, "DNS did not answer");
+			return blame(EX_TEMPFAIL, list[i], "DNS did not answer");
 		if (!DKIM_SIG_CHECK(list[i]))
-			return fail(1, selector, dkim_sig_geterrorstr((DKIM_SIGERROR)error));
+			return blame(1, list[i], dkim_sig_geterrorstr((DKIM_SIGERROR)error));
 	}
 	puts("passed");
 	return 0;
+}
+
+/* Was the message read to its end, so that each signature has a verdict of its own? */
+static bool is_judged(DKIM_STAT status)
+{
+	return status == DKIM_STAT_OK || status == DKIM_STAT_BADSIG || status == DKIM_STAT_NOKEY ||
+	       status == DKIM_STAT_REVOKED || status == DKIM_STAT_CANTVRFY;
 }
 
 static int verify(DKIM_LIB *library, struct text message)
@@ -120,13 +135,13 @@ static int verify(DKIM_LIB *library, struct text message)
 	DKIM_STAT status;
 	DKIM *dkim = dkim_verify(library, bytes_of(TEXT("waybill")), NULL, &status);
 	if (!dkim)
-		return fail(EX_TEMPFAIL, "", dkim_getresultstr(status));
+		return fail(EX_TEMPFAIL, dkim_getresultstr(status));
 	status = feed(dkim, message);
 	int result;
-	if (status == DKIM_STAT_OK || status == DKIM_STAT_BADSIG)
+	if (is_judged(status))
 		result = check_all(dkim);
 	else
-		result = fail(status == DKIM_STAT_KEYFAIL ? EX_TEMPFAIL : 1, "", dkim_getresultstr(status));
+		result = fail(status == DKIM_STAT_KEYFAIL ? EX_TEMPFAIL : 1, dkim_getresultstr(status));
 	dkim_free(dkim);
 	return result;
 }
@@ -136,10 +151,10 @@ int main(int argc, char **argv)
 	struct buffer message = {0};
 	bool keys = argc == 3 && strcmp(argv[1], "--keys") == 0;
 	if (argc != 1 && !keys)
-		return fail(EX_USAGE, "", "usage: waybill-dkim-check [--keys FILE] <message");
+		return fail(EX_USAGE, "usage: waybill-dkim-check [--keys FILE] <message");
 	DKIM_LIB *library = open_library(keys ? argv[2] : NULL);
 	if (!library || read_message(&message) != 0)
-		return fail(EX_TEMPFAIL, "", "the message cannot be read");
+		return fail(EX_TEMPFAIL, "the message cannot be read");
 	int status = verify(library, buffer_view(&message));
 	dkim_close(library);
 	buffer_free(&message);

@@ -2,6 +2,7 @@
 
 #include "common/memory.h"
 
+#include "milter/fold.h"
 #include "milter/session.h"
 
 static struct text without_brackets(struct text address)
@@ -81,6 +82,16 @@ static struct session_destination *add_destination(struct session *session, stru
 	return new;
 }
 
+void session_rename_destination(struct session *session, size_t i, struct text name)
+{
+	int64_t recipients = session->destinations[i].recipients;
+	session->destinations[i] = session->destinations[--session->destination_count];
+	struct session_destination *destination = find_destination(session, name);
+	if (!destination)
+		destination = add_destination(session, name);
+	destination->recipients += recipients;
+}
+
 void session_recipient(struct session *session, struct text recipient)
 {
 	session->recipients++;
@@ -140,6 +151,21 @@ void session_wire(const struct session *session, struct buffer *out)
 bool session_field_is_ours(const struct session *session, size_t i)
 {
 	return text_starts_fold(fields_name(&session->fields, i), TEXT("x-waybill-"));
+}
+
+void session_fold(struct session *session)
+{
+	struct fields *fields = &session->fields;
+	for (size_t i = 0; i < fields->count; i++) {
+		struct text name = fields_name(fields, i), value = fields_value(fields, i);
+		struct buffer folded = {0};
+		if (session_field_is_ours(session, i) || !fold_is_due(name, value))
+			continue;
+		fold_value(name, value, &folded);
+		if (name.len + sizeof ": " - 1 + folded.len <= FOLD_MAX_FIELD)
+			fields_replace(fields, i, buffer_view(&folded));
+		buffer_free(&folded);
+	}
 }
 
 int64_t session_size(const struct session *session)

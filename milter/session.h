@@ -54,12 +54,16 @@ void session_field(struct session *session, struct text name, struct text value)
 void session_body(struct session *session, struct text chunk);
 /* The domain of destination I, in lower case. */
 struct text session_destination(const struct session *session, size_t i);
+/* Calls destination I NAME from now on; if there is one of that name they become one, and what was the last one is I. */
+void session_rename_destination(struct session *session, size_t i, struct text name);
 /* Is field I one of X-Waybill-*? Only waybill itself may say such things: those that come in are taken out. */
 bool session_field_is_ours(const struct session *session, size_t i);
 /* Appends a sampled message as it will go over the wire, but for the fields that come on top of it. */
 void session_wire(const struct session *session, struct buffer *out);
 /* Appends one field as it goes over the wire: "NAME: VALUE" and CRLF, folded with CRLF. */
 void session_wire_field(struct text name, struct text value, struct buffer *out);
+/* Folds the header lines that would be broken on the way (fold.h), but for those of our own. */
+void session_fold(struct session *session);
 /* The message's size on the wire in bytes: header, empty line, body. */
 int64_t session_size(const struct session *session);
 

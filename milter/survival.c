@@ -1,6 +1,8 @@
 #include <string.h>
 
+#include "milter/fold.h"
 #include "milter/survival.h"
+#include "milter/wide.h"
 
 const char *const survival_ids[SURVIVAL_MAX + 1] = {
 	[SURVIVAL_GOOD] = "good",
@@ -80,8 +82,72 @@ static void look_at(struct survival *survival, struct text part, bool rare)
 		found(survival, SURVIVAL_LONG_LINE);
 }
 
+/* Are all bytes of 7 bits, none of them NUL, and CR and LF only together? */
+static bool is_plain(char before, char byte)
+{
+	return byte != '\0' && (unsigned char)byte < 0x80 && (byte == '\n') == (before == '\r');
+}
+
+/* The same of COUNT times WIDE_BYTES from AT on, which has a byte before it; adds to *LINES how many LF there are. */
+static bool are_plain(const char *at, size_t count, size_t *lines)
+{
+	wide odd = {0}, bits = {0};
+	for (; count; count--, at += WIDE_BYTES) {
+		wide byte = wide_load(at), lf = wide_is(byte, '\n');
+		odd |= (lf ^ wide_is(wide_load(at - 1), '\r')) | wide_is(byte, '\0');
+		bits |= byte;
+		*lines += wide_count(lf);
+	}
+	return !wide_bits(odd) && !(wide_bits(bits) & WIDE_HIGH_BITS);
+}
+
+static bool look_over(struct text bytes, char before, size_t *lines)
+{
+	size_t wides = bytes.len ? (bytes.len - 1) / WIDE_BYTES : 0;
+	*lines = 0;
+	if (wides && !are_plain(bytes.ptr + 1, wides, lines))
+		return false;
+	for (size_t i = 0; i < bytes.len; i += i ? 1 : 1 + wides * WIDE_BYTES) {
+		if (!is_plain(i ? bytes.ptr[i - 1] : before, bytes.ptr[i]))
+			return false;
+		*lines += bytes.ptr[i] == '\n';
+	}
+	return true;
+}
+
+/* Is no line too long? LENGTH is what the first one has from before, and becomes what the last one has. Looks for the
+ * last line end that keeps each stretch short enough rather than for every one. */
+static bool lines_fit(struct text bytes, size_t *length)
+{
+	for (;;) {
+		size_t room = SURVIVAL_MAX_LINE + 2 - *length; /* with CRLF */
+		size_t lf = text_rfind(text_head(bytes, room), '\n');
+		if (lf == SIZE_MAX)
+			break;
+		bytes = text_from(bytes, lf + 1);
+		*length = 0;
+	}
+	*length += bytes.len;
+	return *length <= SURVIVAL_MAX_LINE;
+}
+
+/* Chunks in which nothing is to be found, as nearly all are, in two fast passes. */
+static bool add_plain(struct survival *survival, struct text bytes)
+{
+	size_t lines, length = survival->length;
+	if (!bytes.len || length > SURVIVAL_MAX_LINE || !look_over(bytes, survival->cr ? '\r' : '\0', &lines) ||
+	    !lines_fit(bytes, &length))
+		return false;
+	survival->line += lines;
+	survival->length = length;
+	survival->cr = bytes.ptr[bytes.len - 1] == '\r';
+	return true;
+}
+
 void survival_add(struct survival *survival, struct text bytes)
 {
+	if (add_plain(survival, bytes))
+		return;
 	bool rare = has_eight_bit(bytes) || text_find(bytes, '\0') != SIZE_MAX;
 	while (bytes.len) {
 		size_t end = text_find(bytes, '\n');
@@ -107,17 +173,6 @@ static bool declares_eight_bit(const struct fields *fields)
 	return text_starts_fold(value, TEXT("8bit")) || text_starts_fold(value, TEXT("binary"));
 }
 
-static bool has_long_line(struct text name, struct text value)
-{
-	size_t length = name.len + 2;
-	for (size_t end; (end = text_find(value, '\n')) != SIZE_MAX; value = text_from(value, end + 1)) {
-		if (length + end > SURVIVAL_MAX_LINE)
-			return true;
-		length = 0;
-	}
-	return length + value.len > SURVIVAL_MAX_LINE;
-}
-
 /* A CR that no LF follows, in a value folded with LF or CRLF. */
 static bool has_bare_cr(struct text value)
 {
@@ -133,7 +188,7 @@ static enum survival_problem field_problem(struct text name, struct text value)
 		return SURVIVAL_NUL;
 	if (has_bare_cr(value))
 		return SURVIVAL_BARE_CR;
-	if (has_long_line(name, value))
+	if (fold_is_due(name, value))
 		return SURVIVAL_LONG_LINE;
 	return has_eight_bit(value) ? SURVIVAL_EIGHT_BIT_HEADER : SURVIVAL_GOOD;
 }

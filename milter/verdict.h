@@ -13,6 +13,7 @@
 #include "milter/session.h"
 #include "milter/signer.h"
 
+struct alarms;
 struct counters;
 struct directory;
 struct keys;
@@ -28,6 +29,7 @@ struct engine {
 	struct metrics *metrics;   /* of stats.h; NULL: nothing is counted */
 	struct sampler *sampler;   /* NULL: no message is checked */
 	struct spool *spool;       /* of events; NULL: none is kept */
+	struct alarms *alarms;     /* of keys and signatures; NULL: nobody is told */
 	struct warnings *warnings; /* of limits; NULL: none is given */
 	const char *node;
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */
@@ -69,6 +71,8 @@ struct verdict {
  * Charges its limits, or gives back what policyd charged. Fields that the message lacks go into SESSION too. *OUT is zero before; free it with verdict_free(). */
 void verdict_reach(struct engine *engine, struct session *session, struct text queue_id,
 		   const unsigned char body_hash[SIGNER_HASH_SIZE], int64_t now_s, struct verdict *out);
+/* The message with QUEUE_ID of LOGIN ends otherwise: gives back what it was charged here and by policyd. */
+void verdict_abandon(struct engine *engine, struct text login, struct text queue_id);
 void verdict_free(struct verdict *verdict);
 
 #endif

@@ -195,6 +195,8 @@ static void add_message(struct bench *b, struct connection *c)
 	c->out.len = c->sent = c->wait_count = c->wait = 0;
 	add_greeting(c);
 	add_envelope(b, c, sender, id);
+	if (!(c->steps & 0x200))
+		add_macros(c, 'T', (const char *[]){"i", id, NULL});
 	add_command(c, 'T', TEXT(""));
 	add_header(c, sender, id);
 	add_command(c, 'N', TEXT(""));

@@ -1,8 +1,9 @@
-/* raw_sign KEY-FILE SECONDS: the CPU time of one RSA signature with a parsed key, nothing else, in microseconds. KEY-FILE
- * holds base64 of DER. What a signer cannot avoid. */
+/* raw_sign rsa|ed25519 KEY-FILE SECONDS: the CPU time of one signature with a parsed key, nothing else, in microseconds.
+ * KEY-FILE holds base64 of DER. What a signer cannot avoid. */
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "common/encode.h"
@@ -21,19 +22,21 @@ int main(int argc, char **argv)
 	char text[4096];
 	const char *why = "no base64";
 	struct buffer der = {0}, out = {0};
-	FILE *file = argc == 3 ? fopen(argv[1], "r") : NULL;
+	FILE *file = argc == 4 ? fopen(argv[2], "r") : NULL;
 	if (!file)
 		return 64;
 	size_t len = fread(text, 1, sizeof text, file);
 	fclose(file);
+	enum directory_key_algorithm algorithm =
+		strcmp(argv[1], "rsa") == 0 ? DIRECTORY_RSA_SHA256 : DIRECTORY_ED25519_SHA256;
 	struct signer_key *key = NULL;
 	if (!encode_base64_decode(text_at(text, len), &der))
-		key = signer_key_parse(DIRECTORY_RSA_SHA256, buffer_view(&der), TEXT(""), &why);
+		key = signer_key_parse(algorithm, buffer_view(&der), TEXT(""), &why);
 	if (!key) {
-		fprintf(stderr, "%s: %s\n", argv[1], why);
+		fprintf(stderr, "%s: %s\n", argv[2], why);
 		return 1;
 	}
-	double seconds = strtod(argv[2], NULL), began = cpu_s();
+	double seconds = strtod(argv[3], NULL), began = cpu_s();
 	long count = 0;
 	for (; cpu_s() - began < seconds; count++) {
 		out.len = 0;

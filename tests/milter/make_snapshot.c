@@ -7,7 +7,7 @@
  *	suspended REASON      allow PATTERN    key SELECTOR ALGORITHM STATE BASE64-DER [BASE64-PUBLIC [spoilt]]
  *	return-path           unsubscribe URL  signatures 0|1|2
  *	disabled, stolen      deny PATTERN         (any seventh word: its seal is damaged)
- *	expires SECONDS       limit ID SCOPE UNIT SPEC ACTION (blanks of SPEC written as "_") */
+ *	expires SECONDS       limit ID SCOPE UNIT SPEC ACTION [DESTINATION] (blanks of SPEC written as "_") */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -205,6 +205,7 @@ static void limit(struct build *b, char **words, int count)
 	new.scope = (enum limit_scope)index_of(limit_scope_names, words[2]);
 	new.unit = (enum limit_unit)index_of(limit_unit_names, words[3]);
 	new.action = (enum limit_action)index_of(limit_action_names, words[5]);
+	new.destination = text_of(count > 6 ? words[6] : NULL);
 	directory_limit_add(&b->limits, &new);
 }
 

@@ -103,7 +103,8 @@ class Milter:
         for recipient in recipients:
             self.step("R", self.word(f"<{recipient}>"))
 
-    def content(self, headers, body):
+    def content(self, headers, body, queue_id="4F1C2A"):
+        self.macros("T", i=queue_id)
         self.step("T")
         for name, value in headers:
             self.step("L", self.word(name) + self.word(value))
@@ -135,7 +136,7 @@ class Milter:
     def message(self, headers, body=b"Hello\r\n", login="app", sender="a@example.com", recipients=("b@example.net",),
                 queue_id="4F1C2A", end_login=None):
         self.begin(login, sender, recipients)
-        self.content(headers, body)
+        self.content(headers, body, queue_id)
         return self.end(queue_id, end_login or login)
 
     def abort(self):

@@ -74,7 +74,7 @@ def test_a_broken_connection_leaves_nothing_behind(stack, login, client):
         begin(broken)
         broken.docmd("DATA")
         broken.send(message(f"broken@{DOMAIN}")[:200])
-        broken.sock.close()
+        broken.close()
     begin(client)
     assert client.data(message(f"after-broken@{DOMAIN}"))[0] == 250
     arrives_signed(stack, f"after-broken@{DOMAIN}")
@@ -114,6 +114,19 @@ def test_eight_bit_and_utf8_names(stack, client):
     assert client.rcpt("b@dest.test")[0] == 250
     assert client.data(content)[0] == 250
     assert "Jörg Grün".encode() in arrives_signed(stack, f"utf8@{DOMAIN}")["bytes"]
+
+
+def test_utf8_addresses(stack, client):
+    sender = f"jörg@{DOMAIN}"
+    content = message(f"utf8-address@{DOMAIN}").replace(b"From: " + SENDER.encode(), f"From: <{sender}>".encode())
+    assert client.mail(sender, ["SMTPUTF8"])[0] == 250
+    assert client.rcpt("küche@dest.test")[0] == 250
+    assert client.data(content)[0] == 250
+    assert arrives_signed(stack, f"utf8-address@{DOMAIN}")["mail_from"] == sender
+    assert client.mail(sender, ["SMTPUTF8"])[0] == 250
+    assert client.rcpt("b@dest.test")[0] == 250
+    code, text = client.data(content.replace(sender.encode(), "jörg@bücher.example".encode()))
+    assert code == 550 and b"[from-not-owned]" in text
 
 
 def test_bodies_of_many_shapes(stack, client):

@@ -40,6 +40,7 @@ def waybill(stack):
     (("login", "add", "acme", "x", "--allow", "user@"), "pattern"),
     (("login", "add", "acme", "x", "--expires", "soon"), "not a time"),
     (("limit", "set", "l", "login", "messages", "10/fortnight", "--customer", "acme"), "character 4"),
+    (("limit", "set", "l", "destination", "messages", "1/h", "--customer", "acme", "--destination", "a..test"), "character 3"),
     (("limit", "set", "l", "login", "letters", "10/h", "--customer", "acme"), "none of: messages, recipients, bytes"),
     (("domain", "add", "acme", "www.büch_er.test"), "character 5"),
     (("suppress", "add", "acme", "no address"), "character 11: there is no @"),
@@ -68,6 +69,8 @@ def test_bad_words_are_refused_at_the_character(stack, waybill, words, says):
     (("customer", "frobnicate"), 64, "no such verb: frobnicate"),
     (("customer", "show"), 64, "missing: CUSTOMER"),
     (("limit", "set", "l", "login", "messages", "1/h"), 64, "--customer"),
+    (("limit", "set", "l", "customer", "messages", "1/h", "--customer", "acme", "--destination", "a.test"), 64,
+     "for limits of scope destination"),
     (("customer", "list", "--colour"), 64, "no such option here: --colour"),
 ])
 def test_errors_name_the_next_step(waybill, words, status, says):

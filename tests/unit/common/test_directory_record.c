@@ -30,7 +30,8 @@ static void sample_login(struct buffer *out)
 	directory_right_add(&rights, (struct right){false, T("boss@example.com")});
 	directory_network_add(&networks, &v4);
 	directory_network_add(&networks, &v6);
-	struct limit limit = {T("l-1"), LIMIT_LOGIN, LIMIT_RECIPIENTS, {100, 200, LIMIT_HOUR}, LIMIT_HOLD};
+	struct limit limit = {T("l-1"),   LIMIT_LOGIN,     LIMIT_RECIPIENTS, {100, 200, LIMIT_HOUR},
+			      LIMIT_HOLD, T("example.net")};
 	directory_limit_add(&limits, &limit);
 	struct directory_login login = {
 		.name = T("app@acme"),
@@ -103,8 +104,11 @@ static void sample_suppression(struct buffer *out)
 static void sample_relay(struct buffer *out)
 {
 	struct buffer limits = {0};
-	struct limit limit = {
-		T("relay"), LIMIT_RELAY, LIMIT_BYTES, {LIMIT_MAX_AMOUNT, LIMIT_MAX_AMOUNT, LIMIT_MONTH}, LIMIT_SHADOW};
+	struct limit limit = {.id = T("relay"),
+			      .scope = LIMIT_RELAY,
+			      .unit = LIMIT_BYTES,
+			      .spec = {LIMIT_MAX_AMOUNT, LIMIT_MAX_AMOUNT, LIMIT_MONTH},
+			      .action = LIMIT_SHADOW};
 	directory_limit_add(&limits, &limit);
 	struct directory_relay in = {{buffer_view(&limits)}};
 	directory_relay_encode(&in, out);
@@ -177,6 +181,7 @@ static void login_comes_back(void **state)
 	assert_int_equal(limit.scope, LIMIT_LOGIN);
 	assert_int_equal(limit.unit, LIMIT_RECIPIENTS);
 	assert_int_equal(limit.action, LIMIT_HOLD);
+	assert_text(limit.destination, "example.net");
 	assert_int_equal(limit.spec.amount, 100);
 	assert_int_equal(limit.spec.burst, 200);
 	assert_int_equal(limit.spec.period, LIMIT_HOUR);

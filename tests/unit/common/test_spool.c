@@ -109,6 +109,35 @@ static void full_files_are_rotated(void **state)
 	free(line);
 }
 
+/* Two processes of one program: whoever finds the file full renames it, and the other one writes to the new one. */
+static void a_file_that_another_one_renamed_is_left(void **state)
+{
+	(void)state;
+	char first[256], second[256];
+	size_t len = 1 << 20;
+	char *line = memset(malloc(len), 'y', len);
+	struct spool *one = spool_open(spools, "shared"), *two = spool_open(spools, "shared");
+	struct stat status;
+	spool_add(two, TEXT("the second's first line"));
+	for (int i = 0; i < (SPOOL_MAX_BYTES >> 20); i++)
+		spool_add(one, text_at(line, len));
+	spool_add(one, TEXT("the first's last line"));
+	spool_add(two, TEXT("the second's last line"));
+	snprintf(first, sizeof first, "%s/shared.jsonl", spools);
+	snprintf(second, sizeof second, "%s/shared.jsonl.1", spools);
+	assert_int_equal(stat(first, &status), 0);
+	assert_int_equal(status.st_size, (int)strlen("the first's last line\nthe second's last line\n"));
+	assert_int_equal(stat(second, &status), 0);
+	assert_int_equal(status.st_size,
+			 (int)strlen("the second's first line\n") + SPOOL_MAX_BYTES + (SPOOL_MAX_BYTES >> 20));
+	unlink(first);
+	spool_add(one, TEXT("a file that was taken away is made anew"));
+	assert_int_equal(search("made anew").lines, 1);
+	spool_close(&one);
+	spool_close(&two);
+	free(line);
+}
+
 static void a_folder_that_cannot_be_made_loses_only_lines(void **state)
 {
 	(void)state;
@@ -148,6 +177,7 @@ int main(void)
 		cmocka_unit_test(lines_are_found_again),
 		cmocka_unit_test(a_killed_process_loses_no_line),
 		cmocka_unit_test(full_files_are_rotated),
+		cmocka_unit_test(a_file_that_another_one_renamed_is_left),
 		cmocka_unit_test(a_folder_that_cannot_be_made_loses_only_lines),
 	};
 	return cmocka_run_group_tests(tests, start, stop);

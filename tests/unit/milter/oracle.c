@@ -101,3 +101,49 @@ const char *oracle_verify(struct oracle *oracle, struct text message, int signat
 	dkim_free(dkim);
 	return why;
 }
+
+static DKIM_STAT add_parts(DKIM *dkim, struct text body, size_t chunk)
+{
+	DKIM_STAT status = DKIM_STAT_OK;
+	while (body.len && status == DKIM_STAT_OK) {
+		char *copy = text_copy(text_head(body, chunk));
+		status = dkim_body(dkim, (u_char *)copy, text_head(body, chunk).len);
+		free(copy);
+		body = text_from(body, chunk);
+	}
+	return status;
+}
+
+static const char *sign(struct oracle *oracle, DKIM *dkim, struct text body, size_t chunk, struct buffer *out)
+{
+	u_char from[] = "From: a@example.com", signature[2048];
+	if (dkim_header(dkim, from, sizeof from - 1) != DKIM_STAT_OK || dkim_eoh(dkim) != DKIM_STAT_OK ||
+	    add_parts(dkim, body, chunk) != DKIM_STAT_OK || dkim_eom(dkim, NULL) != DKIM_STAT_OK ||
+	    dkim_getsighdr(dkim, signature, sizeof signature, 0) != DKIM_STAT_OK)
+		return problem(oracle, "signing", dkim_geterror(dkim));
+	struct text rest = text_of((const char *)signature);
+	size_t at = text_search(rest, TEXT("bh="));
+	if (at == SIZE_MAX)
+		return problem(oracle, "signing", "no bh=");
+	rest = text_from(rest, at + 3);
+	rest = text_head(rest, text_find(rest, ';'));
+	for (size_t i = 0; i < rest.len; i++)
+		if (!strchr("\r\n\t ", rest.ptr[i]))
+			buffer_char(out, rest.ptr[i]);
+	return NULL;
+}
+
+const char *oracle_body_hash(struct oracle *oracle, struct text key, struct text body, size_t chunk, struct buffer *out)
+{
+	DKIM_STAT status;
+	char *pem = text_copy(key);
+	DKIM *dkim = dkim_sign(oracle->library, (const unsigned char *)"test", NULL, (dkim_sigkey_t)pem,
+			       (const unsigned char *)"s", (const unsigned char *)"example.com", DKIM_CANON_RELAXED,
+			       DKIM_CANON_RELAXED, DKIM_SIGN_RSASHA256, -1, &status);
+	free(pem);
+	if (!dkim)
+		return problem(oracle, "begin", dkim_getresultstr(status));
+	const char *why = sign(oracle, dkim, body, chunk, out);
+	dkim_free(dkim);
+	return why;
+}

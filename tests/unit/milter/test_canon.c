@@ -82,13 +82,15 @@ static void bodies_by_table(void **state)
 static void every_boundary(void **state)
 {
 	(void)state;
-	static const char *const pieces[] = {"word", " ",  "\t \t", "\r\n",  "\r\n\r\n",
-					     "\r",   "\n", " \r\n", "x\r\n", "\xc3\xa9"};
+	static const char *const pieces[] = {
+		"word", " ", "\t \t", "\r\n", "\r\n\r\n", "\r", "\n", " \r\n", "x\r\n", "\xc3\xa9",
+		/* long enough for sixteen bytes at once, over line ends as well */
+		"A line of several words.\r\nA second one that goes on.\r\n A third", "begins\r\nand ends\r\n"};
 	struct buffer body = {0};
 	uint32_t random = 12345;
-	while (body.len < 5000) {
+	while (body.len < 6000) {
 		random = random * 1103515245 + 12345;
-		buffer_text(&body, text_of(pieces[(random >> 16) % 10]));
+		buffer_text(&body, text_of(pieces[(random >> 16) % (sizeof pieces / sizeof *pieces)]));
 	}
 	struct buffer whole = canon_in_two(buffer_view(&body), body.len), bytewise = canon_bytewise(buffer_view(&body));
 	assert_true(whole.len > CANON_CHUNK);
@@ -101,6 +103,25 @@ static void every_boundary(void **state)
 	buffer_free(&body);
 	buffer_free(&whole);
 	buffer_free(&bytewise);
+}
+
+/* What goes to the sink without a copy: a stretch that is longer than what is gathered. */
+static void long_stretches(void **state)
+{
+	(void)state;
+	struct buffer body = {0}, wanted = {0};
+	for (size_t lines = 0; lines < 4 * CANON_CHUNK / 20; lines++) {
+		buffer_text(&body, lines % 50 == 49 ? TEXT("Twice  spaced.\r\n\r\n") : TEXT("Twenty bytes of it.\r\n"));
+		buffer_text(&wanted,
+			    lines % 50 == 49 ? TEXT("Twice spaced.\r\n\r\n") : TEXT("Twenty bytes of it.\r\n"));
+	}
+	for (size_t cut = 0; cut < body.len; cut += 97) {
+		struct buffer out = canon_in_two(buffer_view(&body), cut);
+		assert_true(text_equal(buffer_view(&out), buffer_view(&wanted)));
+		buffer_free(&out);
+	}
+	buffer_free(&body);
+	buffer_free(&wanted);
 }
 
 static const struct {
@@ -128,6 +149,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bodies_by_table),
 		cmocka_unit_test(every_boundary),
+		cmocka_unit_test(long_stretches),
 		cmocka_unit_test(headers_by_table),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,6 +40,8 @@ static const struct {
 	{"\"a\\\"b\"@example.com", "\"a\\\"b\"@example.com"},
 	{"\"a\\b\"@example.com", "ab@example.com"},
 	{"\"a@b\"@example.com", "\"a@b\"@example.com"},
+	{"\"a.b\n\"@example.com", "a.b@example.com"},
+	{"\"a\r\n b\"@example.com", "\"a b\"@example.com"},
 	{"a+b=c@example.com", "a+b=c@example.com"},
 	{"\"\" <a@example.com>", "a@example.com"},
 };

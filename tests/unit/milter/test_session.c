@@ -251,6 +251,50 @@ static void bytes_of_a_network_are_settled(void **state)
 	world_free(&w);
 }
 
+static void a_limit_of_one_destination_counts_no_other(void **state)
+{
+	(void)state;
+	struct world w = {0};
+	char instance[METER_INSTANCE_SIZE];
+	struct counters_request request = {0};
+	struct limit limit = {.id = TEXT("slow"),
+			      .scope = LIMIT_DESTINATION,
+			      .unit = LIMIT_RECIPIENTS,
+			      .spec = {10, 10, LIMIT_MINUTE},
+			      .destination = TEXT("one.test")};
+	begin(&w.session);
+	directory_limit_add(&w.customer, &limit);
+	session_recipient(&w.session, TEXT("<a@two.test>"));
+	struct meter meter = world_meter(&w);
+	assert_true(meter_request(&meter, instance, &request));
+	assert_int_equal(request.count, 0);
+	session_recipient(&w.session, TEXT("<a@One.test>"));
+	session_recipient(&w.session, TEXT("<b@one.test>"));
+	session_recipient(&w.session, TEXT("<c@sub.one.test>"));
+	assert_true(meter_request(&meter, instance, &request));
+	assert_int_equal(request.count, 1);
+	expect(&request, 0, "slow", "one.test", 2);
+	world_free(&w);
+}
+
+static void renamed_destinations_join(void **state)
+{
+	(void)state;
+	struct session session = {0};
+	begin(&session);
+	session_recipient(&session, TEXT("<a@\xc3\xbc.test>"));
+	session_recipient(&session, TEXT("<b@two.test>"));
+	session_recipient(&session, TEXT("<c@xn--tda.test>"));
+	session_rename_destination(&session, 0, TEXT("xn--tda.test"));
+	assert_int_equal(session.destination_count, 2);
+	assert_true(text_equal(session_destination(&session, 0), TEXT("xn--tda.test")));
+	assert_int_equal(session.destinations[0].recipients, 2);
+	session_rename_destination(&session, 1, TEXT("three.test"));
+	assert_int_equal(session.destination_count, 2);
+	assert_true(text_equal(session_destination(&session, 1), TEXT("three.test")));
+	session_free(&session);
+}
+
 static void too_many_destinations_are_told(void **state)
 {
 	(void)state;
@@ -274,12 +318,19 @@ static void too_many_destinations_are_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(destinations_are_domains),       cmocka_unit_test(a_session_has_one_login),
-		cmocka_unit_test(size_is_that_on_the_wire),       cmocka_unit_test(authors_by_count),
-		cmocka_unit_test(too_many_fields_are_noticed),    cmocka_unit_test(fields_are_numbered_by_name),
-		cmocka_unit_test(every_reply_is_well_formed),     cmocka_unit_test(replies_tell_no_control_bytes),
-		cmocka_unit_test(every_scope_is_charged),         cmocka_unit_test(bytes_of_a_network_are_settled),
+		cmocka_unit_test(destinations_are_domains),
+		cmocka_unit_test(a_session_has_one_login),
+		cmocka_unit_test(size_is_that_on_the_wire),
+		cmocka_unit_test(authors_by_count),
+		cmocka_unit_test(too_many_fields_are_noticed),
+		cmocka_unit_test(fields_are_numbered_by_name),
+		cmocka_unit_test(every_reply_is_well_formed),
+		cmocka_unit_test(replies_tell_no_control_bytes),
+		cmocka_unit_test(every_scope_is_charged),
+		cmocka_unit_test(bytes_of_a_network_are_settled),
 		cmocka_unit_test(too_many_destinations_are_told),
+		cmocka_unit_test(a_limit_of_one_destination_counts_no_other),
+		cmocka_unit_test(renamed_destinations_join),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

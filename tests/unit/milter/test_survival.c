@@ -79,6 +79,67 @@ static void bodies_by_table(void **state)
 			check_body(i, chunk == 7 ? 10000 : chunk);
 }
 
+static struct survival_finding look(struct text body, size_t chunk)
+{
+	struct survival survival;
+	struct fields none = {0};
+	survival_begin(&survival);
+	for (size_t at = 0; at < body.len; at += chunk)
+		survival_add(&survival, text_head(text_from(body, at), chunk));
+	return survival_end(&survival, &none);
+}
+
+/* One odd byte anywhere in a long body is found, in its line, whatever the chunks. */
+static void one_odd_byte_is_found_anywhere(void **state)
+{
+	(void)state;
+	static const struct {
+		char byte;
+		enum survival_problem problem;
+	} odd[] = {{'\0', SURVIVAL_NUL},
+		   {'\r', SURVIVAL_BARE_CR},
+		   {'\n', SURVIVAL_BARE_LF},
+		   {'\xe9', SURVIVAL_UNDECLARED_8BIT}};
+	for (size_t at = 0; at < 100; at++) {
+		struct buffer body = {0};
+		for (int i = 0; i < 5; i++)
+			buffer_text(&body, TEXT("eighteen bytes ...\r\n"));
+		char before = body.ptr[at];
+		for (size_t i = 0; before >= ' ' && i < sizeof odd / sizeof *odd; i++) {
+			body.ptr[at] = odd[i].byte;
+			for (size_t chunk = 1; chunk <= body.len; chunk++) {
+				struct survival_finding finding = look(buffer_view(&body), chunk);
+				assert_int_equal(finding.problem, odd[i].problem);
+				assert_int_equal(finding.line, at / 20 + 1);
+			}
+			body.ptr[at] = before;
+		}
+		assert_int_equal(look(buffer_view(&body), 33).problem, SURVIVAL_GOOD);
+		buffer_free(&body);
+	}
+}
+
+static void a_long_line_is_found_anywhere(void **state)
+{
+	(void)state;
+	static const size_t chunks[] = {1, 7, 997, 998, 999, 1000, 1001, 5000, 100000};
+	for (size_t length = SURVIVAL_MAX_LINE - 1; length <= SURVIVAL_MAX_LINE + 2; length++) {
+		struct buffer body = {0};
+		for (size_t line = 1; line <= 60; line++) {
+			for (size_t i = line == 41 ? length : line * 37 % SURVIVAL_MAX_LINE; i; i--)
+				buffer_char(&body, 'x');
+			buffer_text(&body, TEXT("\r\n"));
+		}
+		for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+			struct survival_finding finding = look(buffer_view(&body), chunks[i]);
+			bool too_long = length > SURVIVAL_MAX_LINE;
+			assert_int_equal(finding.problem, too_long ? SURVIVAL_LONG_LINE : SURVIVAL_GOOD);
+			assert_int_equal(finding.line, too_long ? 41 : 0);
+		}
+		buffer_free(&body);
+	}
+}
+
 static void headers_are_looked_at(void **state)
 {
 	(void)state;
@@ -147,7 +208,7 @@ static void missing_fields_are_added_once(void **state)
 	(void)state;
 	struct fields fields = {0}, added = {0};
 	const struct complete_options options = {
-		.missing = true, .feedback = TEXT("relay"), .cfbl = TEXT("fbl@relay.test")};
+		.fix = true, .feedback = TEXT("relay"), .cfbl = TEXT("fbl@relay.test")};
 	fields_add(&fields, TEXT("From"), TEXT("a@example.com"));
 	fields_add(&fields, TEXT("content-type"), TEXT("text/plain"));
 	complete(&fields, &options, &facts, &added);
@@ -168,7 +229,7 @@ static void nothing_is_added_unasked(void **state)
 {
 	(void)state;
 	struct fields fields = {0}, added = {0};
-	const struct complete_options none = {0}, missing = {.missing = true};
+	const struct complete_options none = {0}, missing = {.fix = true};
 	complete(&fields, &none, &facts, &added);
 	assert_int_equal(added.count, 0);
 	fields_add(&fields, TEXT("DATE"), TEXT("any"));
@@ -202,9 +263,14 @@ static void a_token_comes_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bodies_by_table),          cmocka_unit_test(headers_are_looked_at),
-		cmocka_unit_test(dates_are_those_of_libc),  cmocka_unit_test(missing_fields_are_added_once),
-		cmocka_unit_test(nothing_is_added_unasked), cmocka_unit_test(a_token_comes_back),
+		cmocka_unit_test(one_odd_byte_is_found_anywhere),
+		cmocka_unit_test(a_long_line_is_found_anywhere),
+		cmocka_unit_test(bodies_by_table),
+		cmocka_unit_test(headers_are_looked_at),
+		cmocka_unit_test(dates_are_those_of_libc),
+		cmocka_unit_test(missing_fields_are_added_once),
+		cmocka_unit_test(nothing_is_added_unasked),
+		cmocka_unit_test(a_token_comes_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
