@@ -1,6 +1,7 @@
 /* The tail against what can happen to a log. First each kind of rotation by itself, then random sequences of all of them,
  * with a model that knows which lines must come: every line once and in order, but for those that were destroyed before
- * the reader had committed them. TAIL_SEQUENCES sets how many; TAIL_SEED repeats one. */
+ * the reader had committed them. TAIL_SEED is the first one's seed, TAIL_SEQUENCES how many there are, TAIL_FOLDER where: file
+ * systems differ in when they use an inode again and in how fine their clock is. */
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -24,7 +25,7 @@
 #define ROTATED   6
 #define MAX_LINES 4096
 
-static char folder[64], log_path[128];
+static char folder[512], log_path[544];
 
 /* What the sequence did, for a failure's message. */
 static struct buffer story;
@@ -342,8 +343,8 @@ static void random_sequences(void **state)
 	(void)state;
 	const char *count = getenv("TAIL_SEQUENCES"), *seed = getenv("TAIL_SEED");
 	uint32_t first = seed ? (uint32_t)strtoul(seed, NULL, 10) : 1;
-	uint32_t last = seed ? first + 1 : 1 + (count ? (uint32_t)strtoul(count, NULL, 10) : SEQUENCES);
-	for (uint32_t i = first; i < last; i++) {
+	uint32_t number = count ? (uint32_t)strtoul(count, NULL, 10) : seed ? 1 : SEQUENCES;
+	for (uint32_t i = first; i < first + number; i++) {
 		struct model m;
 		begin(&m, i);
 		for (int action = 0; action < ACTIONS; action++)
@@ -401,7 +402,11 @@ int main(void)
 		cmocka_unit_test(each_kind),
 		cmocka_unit_test(random_sequences),
 	};
-	snprintf(folder, sizeof folder, "%s/waybill-tail-XXXXXX", exists("/dev/shm") ? "/dev/shm" : "/tmp");
+	const char *where = getenv("TAIL_FOLDER");
+	snprintf(folder, sizeof folder, "%s/waybill-tail-XXXXXX",
+		 where                ? where
+		 : exists("/dev/shm") ? "/dev/shm"
+				      : "/tmp");
 	if (!mkdtemp(folder))
 		return 1;
 	snprintf(log_path, sizeof log_path, "%s/maillog", folder);
