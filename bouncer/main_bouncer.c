@@ -53,13 +53,15 @@ static void on_reload(void)
 /* A fault in the files costs nothing: bounces are judged by the rules before, at first by the built-in ones. */
 static struct rules *take_rules(void)
 {
+	static bool taken;
 	char *error = NULL;
 	if (!rules_due)
 		return NULL;
 	rules_due = false;
 	if (!settings.rules)
-		return rules_builtin();
+		return taken ? rules_builtin() : NULL;
 	struct rules *rules = rules_load(settings.rules, &error);
+	taken = taken || rules;
 	if (rules)
 		log_info("%s: %zu bounce rules, version %s", settings.rules, rules_count(rules), rules_version(rules));
 	else

@@ -92,8 +92,9 @@ size_t text_search(struct text t, struct text needle)
 
 bool text_search_fold(struct text t, struct text needle)
 {
+	char first = needle.len ? lower(needle.ptr[0]) : 0;
 	for (size_t i = 0; i + needle.len <= t.len; i++)
-		if (text_starts_fold(text_from(t, i), needle))
+		if (!needle.len || (lower(t.ptr[i]) == first && text_starts_fold(text_from(t, i), needle)))
 			return true;
 	return false;
 }
