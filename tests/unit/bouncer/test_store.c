@@ -221,6 +221,34 @@ static void the_same_again(void **state)
 	check("SELECT count(*) FROM waybill.deliveries", "5");
 }
 
+/* A batch of which some events are stored already and one comes twice: numbers stay dense, nothing is doubled. */
+static void partly_known(void **state)
+{
+	(void)state;
+	struct bench b;
+	begin(&b, SOURCE);
+	for (size_t i = 0; i < LIFE; i++)
+		read_line(&b, life[i]);
+	assert_int_equal(commit(&b), PG_OK);
+	end(&b);
+	begin(&b, "mx1 /another");
+	read_line(&b,
+		  "Nov 20 10:00:00 mx1 postfix/smtpd[16]: A00000000009: client=h[192.0.2.7], sasl_username=acme-app");
+	read_line(&b, "Nov 20 10:00:00 mx1 postfix/cleanup[17]: A00000000009: message-id=<new@acme.example>");
+	read_line(&b, "Nov 20 10:00:01 mx1 postfix/qmgr[2]: A00000000009: from=<a@b>, size=1, nrcpt=1 (queue active)");
+	for (size_t i = 0; i < LIFE; i++)
+		read_line(&b, life[i]);
+	/* The same message read twice in one batch. */
+	for (size_t i = 0; i < LIFE; i++)
+		read_line(&b, life[i]);
+	assert_int_equal(commit(&b), PG_OK);
+	assert_int_equal(store_dead(b.store), 0);
+	end(&b);
+	check("SELECT count(*), count(DISTINCT event_id), max(seq) FROM waybill.events WHERE customer = 'acme'",
+	      "5 5 5");
+	check("SELECT count(*) FROM waybill.deliveries", "6");
+}
+
 static void another_bouncer(void **state)
 {
 	(void)state;
@@ -321,8 +349,9 @@ int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		FRESH(a_batch),       FRESH(a_restart), FRESH(the_same_again),    FRESH(another_bouncer),
-		FRESH(a_refused_row), FRESH(odd_bytes), FRESH(a_lost_connection), FRESH(rights),
+		FRESH(a_batch),      FRESH(a_restart),         FRESH(the_same_again),
+		FRESH(partly_known), FRESH(another_bouncer),   FRESH(a_refused_row),
+		FRESH(odd_bytes),    FRESH(a_lost_connection), FRESH(rights),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
