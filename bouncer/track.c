@@ -47,6 +47,38 @@ static struct session *open_session(struct track *track, const struct record *r)
 	return s;
 }
 
+/* HOLD for a message that has no queue file yet: it is the next one that the same process opens. */
+static void on_hold_to_come(struct track *track, const struct record *r)
+{
+	struct hold *hold = &track->holds[r->pid % TRACK_HOLDS];
+	hold->pid = r->pid;
+	track->refusals_dirty = true;
+	text_put(r->stage, hold->stage, sizeof hold->stage);
+	text_put(r->reason, hold->reason, sizeof hold->reason);
+}
+
+/* The client before has gone. */
+static void forget_hold(struct track *track, const struct record *r)
+{
+	struct hold *hold = &track->holds[r->pid % TRACK_HOLDS];
+	if (!hold->pid || hold->pid != r->pid)
+		return;
+	hold->pid = 0;
+	track->refusals_dirty = true;
+}
+
+static void hold_if_told(struct track *track, const struct record *r)
+{
+	struct hold *hold = &track->holds[r->pid % TRACK_HOLDS];
+	if (!r->pid || hold->pid != r->pid)
+		return;
+	struct record held = *r;
+	held.stage = text_of(hold->stage);
+	held.reason = text_of(hold->reason);
+	track_on_held(track, &held, true);
+	forget_hold(track, r);
+}
+
 static void on_client(struct track *track, const struct record *r)
 {
 	struct session *s = open_session(track, r);
@@ -57,6 +89,7 @@ static void on_client(struct track *track, const struct record *r)
 	struct session *parent = r->orig_queue_id.len ? track_related(track, s, r->orig_queue_id) : NULL;
 	if (parent)
 		track_inherit(s, parent);
+	hold_if_told(track, r);
 }
 
 /* Recipients without an end move to the new id; those with one stay counted under the old. */
@@ -174,15 +207,17 @@ static void take(struct track *track, const struct record *r)
 	case RECORD_CANCELED: on_canceled(track, r); return;
 	case RECORD_DELETED: track_on_deleted(track, r); return;
 	case RECORD_REQUEUED: requeued(track, r); return;
-	case RECORD_HELD: track_on_held(track, r, true); return;
+	case RECORD_HELD:
+		text_equal(r->queue_id, TEXT("NOQUEUE")) ? on_hold_to_come(track, r) : track_on_held(track, r, true);
+		return;
 	case RECORD_RELEASED: track_on_held(track, r, false); return;
 	case RECORD_REJECT: track_on_reject(track, r); return;
+	case RECORD_CONNECT: forget_hold(track, r); return;
 	case RECORD_TLS: on_tls(track, r); return;
 	case RECORD_LOST: on_lost(track, r); return;
 	case RECORD_OTHER:
 	case RECORD_NOTICE:
 	case RECORD_SERVER_TLS:
-	case RECORD_CONNECT:
 	case RECORD_REPEATED:
 	case RECORD_KIND_MAX: return;
 	}

@@ -74,6 +74,13 @@ struct connection {
 	char ip[46], tls[16];
 };
 
+/* An smtpd(8) process whose next queue file is to be held: HOLD spoke before there was one. */
+#define TRACK_HOLDS 64
+struct hold {
+	uint32_t pid; /* 0: none */
+	char stage[16], reason[160];
+};
+
 struct track {
 	track_event *event;
 	void *context;
@@ -95,6 +102,7 @@ struct track {
 	int64_t refused_us;
 	bool refusals_dirty;
 	struct connection connections[TRACK_CONNECTIONS];
+	struct hold holds[TRACK_HOLDS];
 };
 
 uint32_t track_hash(struct text t);

@@ -158,6 +158,24 @@ static void refusals_write(const struct track *track, struct buffer *out)
 		put_number(out, r->hash);
 		put_number(out, r->count);
 	}
+	for (size_t i = 0; i < TRACK_HOLDS; i++) {
+		const struct hold *hold = &track->holds[i];
+		if (!hold->pid)
+			continue;
+		put_number(out, TRACK_REFUSALS); /* no place of a refusal */
+		put_number(out, hold->pid);
+		put_text(out, text_of(hold->stage));
+		put_text(out, text_of(hold->reason));
+	}
+}
+
+static void hold_read(struct track *track, struct reader *in)
+{
+	uint32_t pid = (uint32_t)get_number(in, UINT32_MAX);
+	struct hold *hold = &track->holds[pid % TRACK_HOLDS];
+	hold->pid = pid;
+	text_put(get_text(in, sizeof hold->stage), hold->stage, sizeof hold->stage);
+	text_put(get_text(in, sizeof hold->reason), hold->reason, sizeof hold->reason);
 }
 
 static const char *refusals_read(struct track *track, struct text state)
@@ -166,7 +184,12 @@ static const char *refusals_read(struct track *track, struct text state)
 	if (get_number(&in, STATE_VERSION) != STATE_VERSION)
 		return "made by another version of waybill-bouncer";
 	while (in.rest.len && !in.fault) {
-		struct refusal *r = &track->refusals[get_number(&in, TRACK_REFUSALS - 1)];
+		uint64_t at = get_number(&in, TRACK_REFUSALS);
+		if (at == TRACK_REFUSALS) {
+			hold_read(track, &in);
+			continue;
+		}
+		struct refusal *r = &track->refusals[at];
 		r->time_us = (int64_t)get_number(&in, UINT64_MAX);
 		r->pid = (uint32_t)get_number(&in, UINT32_MAX);
 		r->hash = (uint32_t)get_number(&in, UINT32_MAX);
