@@ -32,13 +32,15 @@ static void describe(struct event *event, struct text dsn, struct text relay, st
 	event->truncated = truncated;
 }
 
-/* "250 … queued as CHILD" said by one of our own ids: a content filter took the message, its second pass delivers it. */
+/* "250 … queued as CHILD" with one of our own ids: a content filter took the message, its second pass delivers it. "forwarded
+ * as CHILD", by local(8): an alias leads on. */
 static struct session *second_pass(struct track *track, const struct session *s, const struct record *r)
 {
-	size_t at = r->status == STATUS_SENT ? text_search(r->reason, TEXT("queued as ")) : SIZE_MAX;
+	struct text words = text_equal(r->daemon, TEXT("local")) ? TEXT("forwarded as ") : TEXT("queued as ");
+	size_t at = r->status == STATUS_SENT ? text_search(r->reason, words) : SIZE_MAX;
 	if (at == SIZE_MAX)
 		return NULL;
-	struct text id = text_from(r->reason, at + 10);
+	struct text id = text_from(r->reason, at + words.len);
 	size_t len = 0;
 	while (len < id.len && id.ptr[len] != ' ' && id.ptr[len] != ')')
 		len++;
@@ -162,6 +164,10 @@ static void mark(struct track *track, struct session *s, const struct record *r,
 	event.recipient = r->recipient;
 	event.reason = r->reason;
 	event.stage = r->stage;
+	if (!event.has_sender) {
+		event.sender = r->sender;
+		event.has_sender = r->sender.ptr != NULL;
+	}
 	track_tell(track, s, &event);
 }
 
