@@ -353,6 +353,54 @@ static void random_sequences(void **state)
 	}
 }
 
+/* What logrotate (dateext), savelog and "postfix logrotate" call a rotated file, plain and compressed: a reader that comes
+ * back finds its place there. A file of another name is none. */
+static void each_name(void **state)
+{
+	(void)state;
+	static const char *const suffixes[] = {
+		".1",           ".17",
+		"-20261121",    "-2026-11-21",
+		".20261121",    ".20261121-010203",
+		"-20261121.gz", ".20261121-010203.gz",
+		".2.gz",
+	};
+	static const char *const others[] = {".bak", ".old", "-errors", ".1.tmp"};
+	char path[600];
+	for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+		struct model m;
+		begin(&m, 1);
+		append(&m, true);
+		tail_close(&m.tail);
+		snprintf(path, sizeof path, "%s%s", log_path, suffixes[i]);
+		copy_file(log_path, path, text_ends(text_of(path), TEXT(".gz")));
+		unlink(log_path);
+		open_writer(&m);
+		m.tail = tail_open(log_path, &m.committed);
+		end(&m);
+		unlink(path);
+	}
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		struct model m;
+		struct tail_loss loss;
+		begin(&m, 1);
+		append(&m, true);
+		tail_close(&m.tail);
+		snprintf(path, sizeof path, "%s%s", log_path, others[i]);
+		assert_int_equal(rename(log_path, path), 0);
+		open_writer(&m);
+		m.doomed[1] = true;
+		m.tail = tail_open(log_path, &m.committed);
+		append(&m, true);
+		take(&m, UINT32_MAX);
+		assert_true(tail_take_loss(m.tail, &loss));
+		assert_string_equal(loss.why, "position-lost");
+		tail_close(&m.tail);
+		close(m.writer);
+		unlink(path);
+	}
+}
+
 /* A line that is too long is cut and counted, the next one is whole. */
 static void long_line(void **state)
 {
@@ -397,10 +445,8 @@ static void no_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_file),
-		cmocka_unit_test(long_line),
-		cmocka_unit_test(each_kind),
-		cmocka_unit_test(random_sequences),
+		cmocka_unit_test(no_file),   cmocka_unit_test(long_line),        cmocka_unit_test(each_kind),
+		cmocka_unit_test(each_name), cmocka_unit_test(random_sequences),
 	};
 	const char *where = getenv("TAIL_FOLDER");
 	snprintf(folder, sizeof folder, "%s/waybill-tail-XXXXXX",
