@@ -18,7 +18,7 @@ struct follow_settings {
 	const char *const *logs; /* names of sources (source.h) */
 	size_t log_count;        /* at most FOLLOW_SOURCES_MAX */
 	const char *journal_unit;
-	const char *spool; /* the event spools' folder; NULL: none */
+	const char *spool;                    /* the event spools' folder; NULL: none */
 	const struct counters_options *redis; /* for the takeover guard's facts */
 	/* Waits for one of FDS (-1: none) or a signal, at most TIMEOUT_MS; true: stop. */
 	bool (*pause)(const int *fds, size_t count, int timeout_ms);
