@@ -117,6 +117,12 @@ static struct text word(const char *value)
 	return value && *value ? text_of(value) : (struct text){0};
 }
 
+/* Of a column that is never NULL: a log.gap has no queue id. */
+static struct text there(struct text t)
+{
+	return t.ptr ? t : TEXT("");
+}
+
 static struct text some(struct text t)
 {
 	return t.len ? t : (struct text){0};
@@ -174,9 +180,9 @@ void event_row_of(const struct event *e, struct event_texts *t, struct event_row
 	row->field[EVENT_TIME] = text_of(t->time);
 	row->field[EVENT_SECONDS] =
 		number(t->seconds, sizeof t->seconds, (uint64_t)(e->time_us / 1000000), e->time_us >= 0);
-	row->field[EVENT_HOST] = e->host;
-	row->field[EVENT_INSTANCE] = e->instance;
-	row->field[EVENT_QUEUE_ID] = e->queue_id;
+	row->field[EVENT_HOST] = there(e->host);
+	row->field[EVENT_INSTANCE] = there(e->instance);
+	row->field[EVENT_QUEUE_ID] = there(e->queue_id);
 	who(e, t, row);
 	attempt(e, t, row);
 	judgement(e, row);

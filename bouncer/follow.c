@@ -4,15 +4,16 @@
 #include <time.h>
 
 #include "common/log.h"
+#include "common/rules.h"
 
 #include "bouncer/bad_mailboxes.h"
 #include "bouncer/follow.h"
 #include "bouncer/follow_stats.h"
 #include "bouncer/pipeline.h"
 #include "bouncer/refusals.h"
+#include "bouncer/source.h"
 #include "bouncer/spools.h"
 #include "bouncer/store.h"
-#include "bouncer/tail.h"
 
 /* A batch ends at the first of these. More rows make the database no faster, fewer make it slower. */
 #define BATCH_EVENTS 1000
@@ -26,22 +27,32 @@
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS   5000
 
-struct follow {
+/* What the sources have in common. */
+struct shared {
 	const struct follow_settings *settings;
-	struct store *store;
-	struct pipeline *pipeline;
-	struct tail *tail;
 	struct tail *spool; /* policyd's; NULL: none */
 	struct refusals *refusals;
 	struct spools *spools; /* NULL: none */
-	struct bad_mailboxes *bad_mailboxes;
+	struct rules *rules;   /* NULL: the pipelines' own */
+	bool away;             /* Postgres is, and the log knows */
+};
+
+/* One source, with a tracker, a connection and a place of its own. */
+struct follow {
+	struct shared *shared;
+	const struct follow_settings *settings;
+	const char *log;
+	struct store *store;
+	struct pipeline *pipeline;
+	struct source *source;
+	struct bad_mailboxes *bad_mailboxes; /* of the events that are not stored yet */
 	int64_t log_time_us;
 	size_t lines;     /* read since the last commit */
 	int64_t since_ms; /* when the first of them was read */
 	int64_t partitions_at_ms;
-	bool away; /* Postgres is, and the log knows */
-	bool no_file;
+	bool waiting; /* for its log, and ours knows */
 	uint64_t dead;
+	uint64_t behind;                /* bytes, at the last commit */
 	struct pipeline_counts counted; /* told to Prometheus so far */
 };
 
@@ -52,20 +63,20 @@ static int64_t clock_ms(clockid_t clock)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void read_spool(struct follow *f)
+static void read_spool(struct shared *shared)
 {
 	struct text line;
-	while (f->spool && tail_next(f->spool, &line))
-		refusals_add(f->refusals, line);
+	while (shared->spool && tail_next(shared->spool, &line))
+		refusals_add(shared->refusals, line);
 }
 
 /* policyd leaves its line before Postfix has the answer to log, so what is missing is in the spool by now. */
-static struct text login_of(struct follow *f, struct text reason)
+static struct text login_of(struct shared *shared, struct text reason)
 {
 	struct text id = refusals_id(reason);
-	if (id.len && !refusals_login(f->refusals, id).len)
-		read_spool(f);
-	return refusals_login(f->refusals, id);
+	if (id.len && !refusals_login(shared->refusals, id).len)
+		read_spool(shared);
+	return refusals_login(shared->refusals, id);
 }
 
 static void on_event(void *context, const struct event *told)
@@ -73,7 +84,7 @@ static void on_event(void *context, const struct event *told)
 	struct follow *f = context;
 	struct event event = *told;
 	if (!event.login.len && (event.type == TYPE_REJECTED || event.type == TYPE_HELD))
-		event.login = login_of(f, event.reason);
+		event.login = login_of(f->shared, event.reason);
 	f->log_time_us = event.time_us;
 	store_event(f->store, &event);
 	bad_mailboxes_note(f->bad_mailboxes, &event, clock_ms(CLOCK_REALTIME) * 1000);
@@ -85,27 +96,35 @@ static void on_unparsed(void *context, struct text line, const char *why)
 	store_unparsed(f->store, line, why);
 }
 
+/* The gauges are sums over the sources: each adds by how much its own part changed. */
+static void count_behind(struct follow *f)
+{
+	uint64_t behind = source_behind(f->source);
+	metrics_add(f->settings->metrics, FOLLOW_BEHIND, 0, (int64_t)behind - (int64_t)f->behind);
+	f->behind = behind;
+}
+
 /* Says once that Postgres is away, waits; true: stop. */
 static bool back_off(struct follow *f, int *wait_ms, const char *error)
 {
-	if (!f->away)
+	if (!f->shared->away)
 		log_warning("no answer from postgres: mail flows on, the log is read on from the same place when it "
 			    "answers: %s",
 			    error);
-	f->away = true;
+	f->shared->away = true;
 	metrics_add(f->settings->metrics, FOLLOW_POSTGRES_AWAY, 0, 1);
-	if (f->tail)
-		metrics_set(f->settings->metrics, FOLLOW_BEHIND, 0, (int64_t)tail_behind(f->tail));
-	bool stop = f->settings->pause(-1, *wait_ms);
+	if (f->source)
+		count_behind(f);
+	bool stop = f->settings->pause(NULL, 0, *wait_ms);
 	*wait_ms = *wait_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : *wait_ms * 2;
 	return stop;
 }
 
 static void is_back(struct follow *f)
 {
-	if (f->away)
+	if (f->shared->away)
 		log_info("postgres answers again");
-	f->away = false;
+	f->shared->away = false;
 }
 
 /* What the spools say of messages must stand there before their events do. 0, or an exit status, or -1 to stop. */
@@ -113,11 +132,12 @@ static int take_spools(struct follow *f)
 {
 	int wait_ms = BACKOFF_FIRST_MS;
 	enum pg_status status = PG_OK;
-	while (f->spools && (status = spools_take(f->spools)) == PG_RETRY)
-		if (back_off(f, &wait_ms, spools_error(f->spools)))
+	struct spools *spools = f->shared->spools;
+	while (spools && (status = spools_take(spools)) == PG_RETRY)
+		if (back_off(f, &wait_ms, spools_error(spools)))
 			return -1;
 	if (status == PG_FAILED) {
-		log_error("postgres: %s", spools_error(f->spools));
+		log_error("postgres: %s", spools_error(spools));
 		return EX_TEMPFAIL;
 	}
 	is_back(f);
@@ -132,21 +152,21 @@ static void count(struct follow *f)
 	f->counted = now;
 	metrics_add(metrics, FOLLOW_BATCHES, 0, 1);
 	metrics_add(metrics, FOLLOW_DEAD_LETTERS, 0, (int64_t)(store_dead(f->store) - f->dead));
-	metrics_set(metrics, FOLLOW_BEHIND, 0, (int64_t)tail_behind(f->tail));
+	count_behind(f);
 	metrics_set(metrics, FOLLOW_LOG_TIME, 0, f->log_time_us / 1000000);
 }
 
 /* Commits what was read: 0, or an exit status, or -1 to stop. */
 static int commit(struct follow *f)
 {
-	struct tail_position position;
+	struct place place;
 	int wait_ms = BACKOFF_FIRST_MS;
 	enum pg_status status;
 	int failed = take_spools(f);
 	if (failed)
 		return failed;
-	tail_position(f->tail, &position);
-	store_seal(f->store, pipeline_track(f->pipeline), &position, f->log_time_us, tail_behind(f->tail));
+	source_place(f->source, &place);
+	store_seal(f->store, pipeline_track(f->pipeline), &place, f->log_time_us, source_behind(f->source));
 	while ((status = store_commit(f->store)) == PG_RETRY)
 		if (back_off(f, &wait_ms, store_error(f->store)))
 			return -1;
@@ -169,10 +189,10 @@ static void report_loss(struct follow *f, const struct tail_loss *loss)
 {
 	struct buffer detail = {0};
 	buffer_format(&detail, "{\"kind\":\"%s\",\"offset\":%" PRIu64 "}", loss->why, loss->offset);
-	log_warning("%s: %s at offset %" PRIu64 ": lines may be lost; reading on from its start", f->settings->log,
-		    loss->why, loss->offset);
-	pipeline_gap(f->pipeline, text_of(f->settings->node), text_of(f->settings->log),
-		     clock_ms(CLOCK_REALTIME) * 1000, buffer_view(&detail));
+	log_warning("%s: %s at offset %" PRIu64 ": lines may be lost; reading on behind them", f->log, loss->why,
+		    loss->offset);
+	pipeline_gap(f->pipeline, text_of(f->settings->node), text_of(f->log), clock_ms(CLOCK_REALTIME) * 1000,
+		     buffer_view(&detail));
 	buffer_free(&detail);
 }
 
@@ -183,21 +203,21 @@ static void read_lines(struct follow *f)
 	struct tail_loss loss;
 	int64_t now_us = clock_ms(CLOCK_REALTIME) / POLL_MS * POLL_MS * 1000;
 	while (f->lines < BATCH_LINES && store_events(f->store) < BATCH_EVENTS && store_bytes(f->store) < BATCH_BYTES &&
-	       tail_next(f->tail, &line)) {
+	       source_next(f->source, &line)) {
 		if (!f->lines++)
 			f->since_ms = clock_ms(CLOCK_MONOTONIC);
 		pipeline_line(f->pipeline, line, now_us);
 	}
-	if (tail_take_loss(f->tail, &loss))
+	if (source_take_loss(f->source, &loss))
 		report_loss(f, &loss);
 }
 
 static void report_trouble(struct follow *f)
 {
-	const char *trouble = tail_trouble(f->tail);
-	if (trouble && !f->no_file)
-		log_warning("%s: %s; waiting for it", f->settings->log, trouble);
-	f->no_file = trouble;
+	const char *trouble = source_trouble(f->source);
+	if (trouble && !f->waiting)
+		log_warning("%s: %s; waiting for it", f->log, trouble);
+	f->waiting = trouble;
 }
 
 /* Makes partitions once a day. */
@@ -211,93 +231,136 @@ static void keep_partitions(struct follow *f)
 	f->partitions_at_ms = now_ms + (ok ? DAY_MS / 2 : DAY_MS / 24);
 }
 
-static void take_rules(struct follow *f)
+/* One step: reads, and commits when there is something to commit. 0 to go on, after at most *WAIT_MS, -1 to stop, or an
+ * exit status. */
+static int step(struct follow *f, int *wait_ms)
 {
-	struct rules *rules = f->settings->take_rules();
-	if (rules)
-		pipeline_rules(f->pipeline, rules);
-}
-
-/* One round: read, commit, wait. 0 to go on, -1 to stop, or an exit status. */
-static int round_of(struct follow *f)
-{
-	int status = 0;
-	take_rules(f);
 	read_lines(f);
-	bool full = f->lines >= BATCH_LINES;
 	int64_t waited_ms = f->lines ? clock_ms(CLOCK_MONOTONIC) - f->since_ms : 0;
-	if (store_events(f->store) || full || waited_ms >= LINGER_MS) {
-		status = commit(f);
-		return status ? status : f->settings->pause(-1, 0) ? -1 : 0;
-	}
+	*wait_ms = 0;
+	if (store_events(f->store) || f->lines >= BATCH_LINES || waited_ms >= LINGER_MS)
+		return commit(f);
 	report_trouble(f);
-	read_spool(f);
-	status = take_spools(f);
-	if (status)
-		return status;
 	keep_partitions(f);
-	bool stop = f->settings->pause(tail_fd(f->tail), f->lines ? (int)(LINGER_MS - waited_ms) : POLL_MS);
-	tail_drain(f->tail);
-	return stop ? -1 : 0;
+	*wait_ms = f->lines ? (int)(LINGER_MS - waited_ms) : POLL_MS;
+	return 0;
 }
 
-/* Where to go on: waits for Postgres. False: stop. */
-static bool start(struct follow *f)
+static void take_rules(struct follow *sources)
 {
-	struct tail_position position;
+	struct rules *rules = sources->settings->take_rules();
+	if (!rules)
+		return;
+	for (struct follow *f = sources; f->log; f++)
+		pipeline_rules(f->pipeline, rules);
+	rules_free(&sources->shared->rules);
+	sources->shared->rules = rules;
+}
+
+/* Waits until a source may have lines. True: stop. */
+static bool pause_all(struct follow *sources, int wait_ms)
+{
+	int fds[FOLLOW_SOURCES_MAX];
+	size_t count = 0;
+	for (struct follow *f = sources; f->log; f++)
+		fds[count++] = source_fd(f->source);
+	bool stop = sources->settings->pause(fds, count, wait_ms);
+	for (struct follow *f = sources; f->log && wait_ms; f++)
+		source_drain(f->source);
+	return stop;
+}
+
+/* One round over the sources. 0 to go on, -1 to stop, or an exit status. */
+static int round_of(struct follow *sources)
+{
+	int status = 0, wait_ms = POLL_MS;
+	take_rules(sources);
+	for (struct follow *f = sources; f->log && !status; f++) {
+		int own_ms;
+		status = step(f, &own_ms);
+		wait_ms = own_ms < wait_ms ? own_ms : wait_ms;
+	}
+	if (!status && wait_ms) {
+		read_spool(sources->shared);
+		status = take_spools(sources);
+	}
+	return status ? status : pause_all(sources, wait_ms) ? -1 : 0;
+}
+
+/* Where to go on: waits for Postgres. 0, or -1 to stop. */
+static int start(struct follow *f)
+{
+	struct place place;
 	bool found;
 	int wait_ms = BACKOFF_FIRST_MS;
-	while (store_load(f->store, pipeline_track(f->pipeline), &found, &position) != PG_OK)
+	while (store_load(f->store, pipeline_track(f->pipeline), &found, &place) != PG_OK)
 		if (back_off(f, &wait_ms, store_error(f->store)))
-			return false;
+			return -1;
 	is_back(f);
-	f->tail = tail_open(f->settings->log, found ? &position : NULL);
+	f->source = source_open(f->log, f->settings->journal_unit, found ? &place : NULL);
 	keep_partitions(f);
-	log_info("%s: %s, %zu messages open", f->settings->log, found ? "going on" : "from its start",
+	log_info("%s: %s, %zu messages open", f->log, found ? "going on" : "from its start",
 		 track_open(pipeline_track(f->pipeline)));
-	return true;
+	return 0;
 }
 
 /* The spool is read from its start: nothing but the last ids is remembered of it. The file before, too: a refusal may
  * stand there that the log tells after a restart. */
-static void open_spool(struct follow *f)
+static void open_spool(struct shared *shared)
 {
 	static const char *const names[] = {"policyd.jsonl.1", "policyd.jsonl"};
-	for (size_t i = 0; i < 2 && f->settings->spool; i++) {
+	for (size_t i = 0; i < 2 && shared->settings->spool; i++) {
 		struct buffer path = {0};
-		buffer_format(&path, "%s/%s", f->settings->spool, names[i]);
-		tail_close(&f->spool);
-		f->spool = tail_open(buffer_string(&path), NULL);
-		read_spool(f);
+		buffer_format(&path, "%s/%s", shared->settings->spool, names[i]);
+		tail_close(&shared->spool);
+		shared->spool = tail_open(buffer_string(&path), NULL);
+		read_spool(shared);
 		buffer_free(&path);
 	}
 }
 
+static void open_one(struct follow *f, struct shared *shared, const char *log)
+{
+	struct buffer name = {0};
+	*f = (struct follow){.shared = shared, .settings = shared->settings, .log = log};
+	buffer_format(&name, "%s %s", shared->settings->node, log);
+	f->store = store_new(shared->settings->postgres, buffer_string(&name));
+	f->bad_mailboxes = bad_mailboxes_new(shared->settings->postgres, shared->settings->redis);
+	f->pipeline = pipeline_new(&(struct pipeline_sink){on_event, on_unparsed, f}, pipeline_local_zone_s);
+	buffer_free(&name);
+}
+
+static void close_one(struct follow *f)
+{
+	source_close(&f->source);
+	bad_mailboxes_free(&f->bad_mailboxes);
+	pipeline_free(&f->pipeline);
+	store_free(&f->store);
+}
+
 int follow_run(const struct follow_settings *settings)
 {
-	struct follow f = {.settings = settings};
-	struct buffer source = {0};
-	f.refusals = refusals_new();
-	open_spool(&f);
-	buffer_format(&source, "%s %s", settings->node, settings->log);
-	f.store = store_new(settings->postgres, buffer_string(&source));
+	struct shared shared = {.settings = settings, .refusals = refusals_new()};
+	struct follow sources[FOLLOW_SOURCES_MAX + 1] = {0};
+	int status = 0;
+	open_spool(&shared);
 	if (settings->spool)
-		f.spools = spools_new(settings->postgres, settings->node, settings->spool);
-	f.bad_mailboxes = bad_mailboxes_new(settings->postgres, settings->redis);
-	f.pipeline = pipeline_new(&(struct pipeline_sink){on_event, on_unparsed, &f}, pipeline_local_zone_s);
-	buffer_free(&source);
+		shared.spools = spools_new(settings->postgres, settings->node, settings->spool);
+	for (size_t i = 0; i < settings->log_count; i++)
+		open_one(&sources[i], &shared, settings->logs[i]);
 	settings->ready();
-	int status = start(&f) ? 0 : -1;
+	for (struct follow *f = sources; f->log && !status; f++)
+		status = start(f);
 	while (status == 0)
-		status = round_of(&f);
-	if (status == -1 && f.tail && f.lines && !f.away)
-		commit(&f);
-	tail_close(&f.tail);
-	tail_close(&f.spool);
-	refusals_free(&f.refusals);
-	spools_free(&f.spools);
-	bad_mailboxes_free(&f.bad_mailboxes);
-	pipeline_free(&f.pipeline);
-	store_free(&f.store);
+		status = round_of(sources);
+	for (struct follow *f = sources; f->log; f++) {
+		if (status == -1 && f->source && f->lines && !shared.away)
+			commit(f);
+		close_one(f);
+	}
+	tail_close(&shared.spool);
+	refusals_free(&shared.refusals);
+	spools_free(&shared.spools);
+	rules_free(&shared.rules);
 	return status < 0 ? 0 : status;
 }

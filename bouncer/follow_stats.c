@@ -46,5 +46,6 @@ void follow_stats_count(struct metrics *metrics, const struct pipeline_counts *b
 	for (enum event_type type = 0; type < EVENT_TYPE_MAX; type++)
 		metrics_add(metrics, FOLLOW_EVENTS, type, (int64_t)(now->events[type] - before->events[type]));
 	metrics_add(metrics, FOLLOW_UNRECONCILED, 0, (int64_t)(now->track.unreconciled - before->track.unreconciled));
-	metrics_set(metrics, FOLLOW_OPEN_MESSAGES, 0, (int64_t)now->open);
+	/* Sums over several sources. */
+	metrics_add(metrics, FOLLOW_OPEN_MESSAGES, 0, (int64_t)now->open - (int64_t)before->open);
 }

@@ -27,11 +27,11 @@ enum record_kind {
 	RECORD_CANCELED,   /* cleanup: the transaction was given up; nothing was queued */
 	RECORD_DELETED,    /* postsuper -d */
 	RECORD_REQUEUED,   /* postsuper -r */
-	RECORD_HELD,       /* postsuper -h, or HOLD of an access table or milter */
-	RECORD_RELEASED,   /* postsuper -H */
-	RECORD_REJECT,     /* smtpd, cleanup: verb, stage, client, code, dsn, reason, sender, recipient, helo, login */
-	RECORD_NOTICE,     /* bounce: child is the queue id of a notification about this message */
-	RECORD_TLS, /* smtp: client_host, client_ip of the remote, tls its protocol; no queue id, joined by pid */
+	RECORD_HELD, /* postsuper -h, or HOLD of an access table or milter; NOQUEUE: the process's next queue file */
+	RECORD_RELEASED, /* postsuper -H */
+	RECORD_REJECT,   /* smtpd, cleanup: verb, stage, client, code, dsn, reason, sender, recipient, helo, login */
+	RECORD_NOTICE,   /* bounce: child is the queue id of a notification about this message */
+	RECORD_TLS,      /* smtp: client_host, client_ip of the remote, tls its protocol; no queue id, joined by pid */
 	RECORD_SERVER_TLS, /* smtpd: the same for a client */
 	RECORD_CONNECT,    /* smtpd: client_host, client_ip */
 	RECORD_REPEATED,   /* syslog: the line before, repeat times more */

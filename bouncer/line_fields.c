@@ -7,7 +7,7 @@
 #define SHORT_MIN         6
 #define LONG_SECONDS      6
 #define LONG_MICROSECONDS 4
-#define LONG_STAMP_MAX    12 /* eight digits of seconds last for a million years */
+#define LONG_STAMP_MAX    11 /* seven digits of seconds last for thirty thousand years */
 #define LONG_MIN          (LONG_SECONDS + LONG_MICROSECONDS + 1)
 #define QUEUE_ID_MAX      32
 

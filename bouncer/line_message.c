@@ -376,8 +376,8 @@ const char *line_message(struct text message, struct record *record)
 		record->queue_id = text_head(message, 7);
 		const char *why = look_up(with_queue_id, sizeof with_queue_id / sizeof *with_queue_id,
 					  text_from(message, 9), record, "unknown message about NOQUEUE");
-		/* Without a queue file there is nothing to hold, remove or deliver. */
-		if (record->kind != RECORD_REJECT)
+		/* Without a queue file there is nothing to remove or deliver; what is to be held comes with the next one. */
+		if (record->kind != RECORD_REJECT && record->kind != RECORD_HELD)
 			record->kind = RECORD_OTHER;
 		return why;
 	}

@@ -13,7 +13,8 @@ struct pipeline {
 	struct pipeline_sink sink;
 	struct line_clock clock;
 	struct track *track;
-	struct rules *rules;
+	struct rules *builtin;
+	const struct rules *rules; /* to judge by */
 	struct buffer last, material;
 	struct pipeline_counts counts;
 };
@@ -75,7 +76,7 @@ struct pipeline *pipeline_new(const struct pipeline_sink *sink, int64_t (*zone_s
 	p->sink = *sink;
 	p->clock.zone_s = zone_s;
 	p->track = track_new(finish, p);
-	p->rules = rules_builtin();
+	p->rules = p->builtin = rules_builtin();
 	return p;
 }
 
@@ -84,16 +85,15 @@ void pipeline_free(struct pipeline **pipeline)
 	if (!*pipeline)
 		return;
 	track_free(&(*pipeline)->track);
-	rules_free(&(*pipeline)->rules);
+	rules_free(&(*pipeline)->builtin);
 	buffer_free(&(*pipeline)->last);
 	buffer_free(&(*pipeline)->material);
 	free(*pipeline);
 	*pipeline = NULL;
 }
 
-void pipeline_rules(struct pipeline *p, struct rules *rules)
+void pipeline_rules(struct pipeline *p, const struct rules *rules)
 {
-	rules_free(&p->rules);
 	p->rules = rules;
 }
 

@@ -29,8 +29,8 @@ struct pipeline_counts {
 struct pipeline *pipeline_new(const struct pipeline_sink *sink, int64_t (*zone_s)(int64_t local_s));
 void pipeline_free(struct pipeline **pipeline);
 
-/* Judges by RULES, which the pipeline owns from here on, instead of the built-in ones. */
-void pipeline_rules(struct pipeline *pipeline, struct rules *rules);
+/* Judges by RULES instead of the built-in ones; they must stay until others are given, or the pipeline ends. */
+void pipeline_rules(struct pipeline *pipeline, const struct rules *rules);
 
 /* One line without its end. NOW_US gives a year to a time that has none. */
 void pipeline_line(struct pipeline *pipeline, struct text line, int64_t now_us);

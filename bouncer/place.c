@@ -3,10 +3,12 @@
 
 #include "common/encode.h"
 
+#include "bouncer/json.h"
 #include "bouncer/place.h"
 
 const char place_query[] = "SELECT batch, position->>'inode', position->>'offset', position->>'generation', "
-			   "position->>'head_len', position->>'head', position->>'guard', position->>'changed_ns' "
+			   "position->>'head_len', position->>'head', position->>'guard', position->>'changed_ns', "
+			   "position->>'cursor' "
 			   "FROM waybill.log_positions WHERE source = $1";
 
 static uint64_t number_at(const struct pg_result *r, size_t column)
@@ -16,7 +18,7 @@ static uint64_t number_at(const struct pg_result *r, size_t column)
 	return value;
 }
 
-bool place_read(const struct pg_result *r, struct tail_position *p)
+static bool read_file(const struct pg_result *r, struct tail_position *p)
 {
 	struct buffer head = {0}, guard = {0};
 	bool ok = pg_string(r, 0, 1) && !encode_hex_decode(pg_field(r, 0, 5), &head) && head.len == sizeof p->head &&
@@ -38,7 +40,14 @@ bool place_read(const struct pg_result *r, struct tail_position *p)
 	return ok;
 }
 
-void place_print(const struct tail_position *p, struct buffer *out)
+bool place_read(const struct pg_result *r, struct place *place)
+{
+	*place = (struct place){0};
+	struct text cursor = pg_field(r, 0, 8);
+	return cursor.len ? text_put(cursor, place->cursor, sizeof place->cursor) : read_file(r, &place->file);
+}
+
+static void print_file(const struct tail_position *p, struct buffer *out)
 {
 	buffer_format(out,
 		      "{\"inode\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"changed_ns\":%" PRIu64
@@ -48,4 +57,16 @@ void place_print(const struct tail_position *p, struct buffer *out)
 	buffer_text(out, TEXT("\",\"guard\":\""));
 	encode_hex(text_at(p->guard, p->guard_len), out);
 	buffer_text(out, TEXT("\"}"));
+}
+
+void place_print(const struct place *place, struct buffer *out)
+{
+	if (!place->cursor[0]) {
+		print_file(&place->file, out);
+		return;
+	}
+	struct json json = {.out = out};
+	json_open(&json, NULL, '{');
+	json_string(&json, "cursor", text_of(place->cursor));
+	json_close(&json, '}');
 }

@@ -71,7 +71,7 @@ const char *spools_error(const struct spools *spools)
 
 static enum pg_status load(struct pg *pg, struct source *s)
 {
-	struct tail_position position;
+	struct place place;
 	struct pg_result *r;
 	bool found = false;
 	const char *const params[] = {s->name};
@@ -80,10 +80,10 @@ static enum pg_status load(struct pg *pg, struct source *s)
 		return status;
 	if (pg_rows(r)) {
 		s->batch = pg_int(r, 0, 0);
-		found = place_read(r, &position);
+		found = place_read(r, &place);
 	}
 	pg_result_free(&r);
-	s->tail = tail_open(s->path, found ? &position : NULL);
+	s->tail = tail_open(s->path, found ? &place.file : NULL);
 	return PG_OK;
 }
 
@@ -106,7 +106,7 @@ static bool is_wanted(struct text line)
 /* Reads the next batch; false: nothing is left. */
 static bool seal(struct source *s)
 {
-	struct tail_position position;
+	struct place place = {0};
 	struct text line;
 	size_t wanted = 0;
 	s->lines.len = s->number.len = s->place.len = s->behind.len = s->read = 0;
@@ -119,8 +119,8 @@ static bool seal(struct source *s)
 		array_add(&s->lines, line);
 	}
 	buffer_char(&s->lines, '}');
-	tail_position(s->tail, &position);
-	place_print(&position, &s->place);
+	tail_position(s->tail, &place.file);
+	place_print(&place, &s->place);
 	buffer_format(&s->number, "%" PRId64, s->batch + 1);
 	buffer_format(&s->behind, "%" PRIu64, tail_behind(s->tail));
 	s->sealed = s->read > 0;

@@ -11,7 +11,6 @@
 
 #include "bouncer/array.h"
 #include "bouncer/format.h"
-#include "bouncer/place.h"
 #include "bouncer/store.h"
 #include "bouncer/unparsed.h"
 
@@ -188,7 +187,7 @@ static enum pg_status load_open(struct store *s, struct track *track)
 	return PG_OK;
 }
 
-enum pg_status store_load(struct store *s, struct track *track, bool *found, struct tail_position *position)
+enum pg_status store_load(struct store *s, struct track *track, bool *found, struct place *place)
 {
 	struct pg_result *r;
 	const char *const params[] = {s->source};
@@ -198,7 +197,7 @@ enum pg_status store_load(struct store *s, struct track *track, bool *found, str
 		return status;
 	if (pg_rows(r)) {
 		s->batch = pg_int(r, 0, 0);
-		*found = place_read(r, position);
+		*found = place_read(r, place);
 	}
 	pg_result_free(&r);
 	return *found ? load_open(s, track) : PG_OK;
@@ -291,14 +290,13 @@ static void seal_unparsed(struct store *s)
 	brackets(s, PARAM_UNPARSED_TEMPLATE, PARAM_UNPARSED_LINES + 1, '}');
 }
 
-void store_seal(struct store *s, struct track *track, const struct tail_position *position, int64_t log_time_us,
-		uint64_t behind)
+void store_seal(struct store *s, struct track *track, const struct place *place, int64_t log_time_us, uint64_t behind)
 {
 	for (size_t i = 0; i < PARAMS; i++)
 		s->param[i].len = 0;
 	buffer_text(&s->param[PARAM_SOURCE], text_of(s->source));
 	buffer_format(&s->param[PARAM_BATCH], "%" PRId64, s->batch + 1);
-	place_print(position, &s->param[PARAM_POSITION]);
+	place_print(place, &s->param[PARAM_POSITION]);
 	char time[40];
 	event_time(log_time_us, time);
 	if (log_time_us)

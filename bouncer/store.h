@@ -7,7 +7,7 @@
 #include "common/pg.h"
 
 #include "bouncer/event.h"
-#include "bouncer/tail.h"
+#include "bouncer/place.h"
 #include "bouncer/track.h"
 
 struct store;
@@ -16,8 +16,8 @@ struct store;
 struct store *store_new(const char *conninfo, const char *source);
 void store_free(struct store **store);
 
-/* Reads where to go on: *FOUND and *POSITION, and the open messages into TRACK. PG_RETRY: not now. */
-enum pg_status store_load(struct store *store, struct track *track, bool *found, struct tail_position *position);
+/* Reads where to go on: *FOUND and *PLACE, and the open messages into TRACK. PG_RETRY: not now. */
+enum pg_status store_load(struct store *store, struct track *track, bool *found, struct place *place);
 /* Makes partitions for yesterday and the days to come. */
 enum pg_status store_partitions(struct store *store);
 
@@ -28,8 +28,8 @@ void store_unparsed(struct store *store, struct text line, const char *why);
 size_t store_events(const struct store *store);
 size_t store_bytes(const struct store *store);
 
-/* Closes the batch: takes TRACK's changes and the place in the log behind its last line. LOG_TIME_US is that line's. */
-void store_seal(struct store *store, struct track *track, const struct tail_position *position, int64_t log_time_us,
+/* Closes the batch: takes TRACK's changes and the PLACE in the log behind its last line. LOG_TIME_US is that line's. */
+void store_seal(struct store *store, struct track *track, const struct place *place, int64_t log_time_us,
 		uint64_t behind);
 /* Commits a closed batch. PG_OK: it is empty and open again. PG_RETRY: nothing happened or nobody knows, call again; the
  * same batch is never stored twice. PG_FAILED: another bouncer follows the source. A row that Postgres refuses is put

@@ -183,18 +183,24 @@ static size_t younger(const struct tail_siblings *siblings, uint64_t changed_ns)
 	return i;
 }
 
-/* The position of the file with PLACE among SIBLINGS; SIZE_MAX: it is not there. */
-static size_t sibling_of(const struct tail_siblings *siblings, const struct tail_position *place)
+static bool is_file_of(const char *path, const struct tail_position *place, bool same_inode)
 {
 	struct tail_file file;
-	for (size_t i = siblings->count; i-- > 0;) {
-		if (tail_file_open(siblings->paths[i], &file) != 0)
-			continue;
-		bool same = file.inode == place->inode || (place->head_len && tail_file_is(&file, place));
-		tail_file_close(&file);
-		if (same)
-			return i;
-	}
+	if (tail_file_open(path, &file) != 0)
+		return false;
+	bool same = (!same_inode || file.inode == place->inode) && tail_file_is(&file, place);
+	tail_file_close(&file);
+	return same;
+}
+
+/* The position of the file with PLACE among SIBLINGS; SIZE_MAX: it is not there. What it holds decides: the inode of a file
+ * that is gone may be another's by now. */
+static size_t sibling_of(const struct tail_siblings *siblings, const struct tail_position *place)
+{
+	for (int any_inode = 0; any_inode < 2; any_inode++)
+		for (size_t i = siblings->count; i-- > 0;)
+			if (is_file_of(siblings->paths[i], place, !any_inode))
+				return i;
 	return SIZE_MAX;
 }
 

@@ -3,8 +3,8 @@
 
 #include "bouncer/track.h"
 
-/* The texts of a session, packed into one block. */
-enum session_text { TEXT_QUEUE_ID, TEXT_LOGIN, TEXT_CLIENT_IP, TEXT_MESSAGE_ID, TEXT_SENDER, SESSION_TEXT_MAX };
+/* The texts of a session, packed into one block in this order, which is that of their lines. */
+enum session_text { TEXT_QUEUE_ID, TEXT_CLIENT_IP, TEXT_LOGIN, TEXT_MESSAGE_ID, TEXT_SENDER, SESSION_TEXT_MAX };
 #define SESSION_TEXT_LIMIT 2048 /* bytes of one text: more than Postfix logs in one line */
 
 enum session_flag {
@@ -43,14 +43,12 @@ struct session {
 	uint32_t *index; /* recipients by hash, once there are many: position + 1 */
 	uint64_t size;
 	uint32_t hash, nrcpt, ended, recipient_count;
-	uint16_t recipient_cap_log2, bytes_len, bytes_cap;
-	uint16_t origin;
-	struct {
-		uint16_t at, len;
-	} texts[SESSION_TEXT_MAX];
-	uint16_t marks;    /* events without a recipient so far: ordinals of held, released, log.gap */
 	uint32_t dirty_at; /* position + 1 among the changed ones; 0: unchanged */
-	uint8_t flags, list;
+	uint16_t bytes_cap;
+	uint16_t origin;
+	uint16_t text_len[SESSION_TEXT_MAX];
+	uint16_t marks; /* events without a recipient so far: ordinals of held, released, log.gap */
+	uint8_t flags, list, recipient_cap_log2;
 	bool stored;
 };
 
@@ -76,6 +74,13 @@ struct connection {
 	char ip[46], tls[16];
 };
 
+/* An smtpd(8) process whose next queue file is to be held: HOLD spoke before there was one. */
+#define TRACK_HOLDS 64
+struct hold {
+	uint32_t pid; /* 0: none */
+	char stage[16], reason[160];
+};
+
 struct track {
 	track_event *event;
 	void *context;
@@ -97,6 +102,7 @@ struct track {
 	int64_t refused_us;
 	bool refusals_dirty;
 	struct connection connections[TRACK_CONNECTIONS];
+	struct hold holds[TRACK_HOLDS];
 };
 
 uint32_t track_hash(struct text t);
@@ -115,14 +121,44 @@ void track_table_free(struct track *track);
 
 struct text session_text(const struct session *session, enum session_text which);
 void session_set(struct session *session, enum session_text which, struct text value);
+/* Gives up the room for more texts: all are known. */
+void session_trim(struct session *session);
 struct recipient *session_recipient(struct session *session, struct text address); /* made when new */
 void recipient_defer(struct recipient *recipient, const struct record *record);
 void recipient_settle(struct recipient *recipient);
 
-/* track_state.c */
-void session_write(const struct session *session, struct buffer *out);
-const char *session_read(struct session *session, struct text state);
-void refusals_write(const struct track *track, struct buffer *out);
-const char *refusals_read(struct track *track, struct text state);
+/* track_session.c: finding a session for a record, telling of it, losing it. */
+
+/* Only what Postgres takes as an address: Postfix writes "unknown", and local users write anything. */
+struct text track_address(struct text ip);
+/* An event of a session, with all that the session knows. */
+struct event track_event_of(const struct track *track, const struct session *session, enum event_type type,
+			    int64_t time_us);
+void track_tell(struct track *track, const struct session *session, const struct event *event);
+/* An event log.gap: recipients of the session have no end. */
+void track_gap(struct track *track, struct session *session, int64_t time_us, const char *why);
+/* The session said nothing for too long, or its id has begun a new life: it goes, told as a gap when it was queued. */
+void track_lose(struct track *track, struct session *session, int64_t time_us, const char *why);
+/* Loses those that were silent for too long, once a minute of the log. */
+void track_sweep(struct track *track, int64_t now_us);
+/* The session that RECORD is about, or NULL. One that was silent for too long is over, whenever that is noticed. */
+struct session *track_known(struct track *track, const struct record *record);
+/* The same, made when it is not known, and touched; NULL: too many origins. */
+struct session *track_known_or_new(struct track *track, const struct record *record);
+/* An id of the same host, in any of its Postfix instances. */
+struct session *track_related(struct track *track, const struct session *session, struct text queue_id);
+/* CHILD carries on what PARENT was: a requeued message, or a content filter's second pass. */
+void track_inherit(struct session *child, const struct session *parent);
+void track_saturate(uint16_t *count);
+
+/* track_delivery.c */
+void track_on_delivery(struct track *track, const struct record *record);
+void track_on_expired(struct track *track, const struct record *record);
+void track_on_removed(struct track *track, const struct record *record);
+void track_on_deleted(struct track *track, const struct record *record);
+void track_on_held(struct track *track, const struct record *record, bool held);
+
+/* track_reject.c */
+void track_on_reject(struct track *track, const struct record *record);
 
 #endif

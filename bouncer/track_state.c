@@ -1,4 +1,4 @@
-/* A session as bytes, and back. The format is the database's: a version in front, numbers as LEB128 (DWARF 5, section
+/* A session as bytes, and back: what a restarted tracker needs. The format is the database's: a version in front, numbers as LEB128 (DWARF 5, section
  * 7.6), texts behind their length. A state that is cut or made by a later version is refused, never half read. */
 
 #include <string.h>
@@ -7,7 +7,7 @@
 
 #include "bouncer/track_internal.h"
 
-#define STATE_VERSION        1
+#define STATE_VERSION        2
 #define STATE_MAX_RECIPIENTS 1000000
 
 static void put_number(struct buffer *out, uint64_t value)
@@ -75,7 +75,7 @@ static void recipient_write(const struct recipient *r, struct buffer *out)
 	buffer_add(out, d->bytes, (size_t)d->dsn_len + d->relay_len + d->reason_len + d->orig_len);
 }
 
-void session_write(const struct session *s, struct buffer *out)
+static void session_write(const struct session *s, struct buffer *out)
 {
 	put_number(out, STATE_VERSION);
 	put_number(out, (uint64_t)s->start_us);
@@ -85,7 +85,7 @@ void session_write(const struct session *s, struct buffer *out)
 	put_number(out, s->nrcpt);
 	put_number(out, s->ended);
 	put_number(out, s->marks);
-	for (enum session_text i = TEXT_LOGIN; i < SESSION_TEXT_MAX; i++)
+	for (enum session_text i = TEXT_QUEUE_ID + 1; i < SESSION_TEXT_MAX; i++)
 		put_text(out, session_text(s, i));
 	put_number(out, s->recipient_count);
 	for (uint32_t i = 0; i < s->recipient_count; i++)
@@ -124,7 +124,7 @@ static void recipient_read(struct session *s, struct reader *in)
 		recipient_defer(r, &last);
 }
 
-const char *session_read(struct session *s, struct text state)
+static const char *session_read(struct session *s, struct text state)
 {
 	struct reader in = {.rest = state};
 	if (get_number(&in, STATE_VERSION) != STATE_VERSION)
@@ -136,7 +136,7 @@ const char *session_read(struct session *s, struct text state)
 	s->nrcpt = (uint32_t)get_number(&in, UINT32_MAX);
 	s->ended = (uint32_t)get_number(&in, UINT32_MAX);
 	s->marks = (uint16_t)get_number(&in, UINT16_MAX);
-	for (enum session_text i = TEXT_LOGIN; i < SESSION_TEXT_MAX; i++)
+	for (enum session_text i = TEXT_QUEUE_ID + 1; i < SESSION_TEXT_MAX; i++)
 		session_set(s, i, get_text(&in, SESSION_TEXT_LIMIT));
 	uint64_t recipients = get_number(&in, STATE_MAX_RECIPIENTS);
 	for (uint64_t i = 0; i < recipients && !in.fault; i++)
@@ -144,7 +144,7 @@ const char *session_read(struct session *s, struct text state)
 	return in.fault || in.rest.len ? "the stored state is damaged" : NULL;
 }
 
-void refusals_write(const struct track *track, struct buffer *out)
+static void refusals_write(const struct track *track, struct buffer *out)
 {
 	put_number(out, STATE_VERSION);
 	for (size_t i = 0; i < TRACK_REFUSALS; i++) {
@@ -158,15 +158,38 @@ void refusals_write(const struct track *track, struct buffer *out)
 		put_number(out, r->hash);
 		put_number(out, r->count);
 	}
+	for (size_t i = 0; i < TRACK_HOLDS; i++) {
+		const struct hold *hold = &track->holds[i];
+		if (!hold->pid)
+			continue;
+		put_number(out, TRACK_REFUSALS); /* no place of a refusal */
+		put_number(out, hold->pid);
+		put_text(out, text_of(hold->stage));
+		put_text(out, text_of(hold->reason));
+	}
 }
 
-const char *refusals_read(struct track *track, struct text state)
+static void hold_read(struct track *track, struct reader *in)
+{
+	uint32_t pid = (uint32_t)get_number(in, UINT32_MAX);
+	struct hold *hold = &track->holds[pid % TRACK_HOLDS];
+	hold->pid = pid;
+	text_put(get_text(in, sizeof hold->stage), hold->stage, sizeof hold->stage);
+	text_put(get_text(in, sizeof hold->reason), hold->reason, sizeof hold->reason);
+}
+
+static const char *refusals_read(struct track *track, struct text state)
 {
 	struct reader in = {.rest = state};
 	if (get_number(&in, STATE_VERSION) != STATE_VERSION)
 		return "made by another version of waybill-bouncer";
 	while (in.rest.len && !in.fault) {
-		struct refusal *r = &track->refusals[get_number(&in, TRACK_REFUSALS - 1)];
+		uint64_t at = get_number(&in, TRACK_REFUSALS);
+		if (at == TRACK_REFUSALS) {
+			hold_read(track, &in);
+			continue;
+		}
+		struct refusal *r = &track->refusals[at];
 		r->time_us = (int64_t)get_number(&in, UINT64_MAX);
 		r->pid = (uint32_t)get_number(&in, UINT32_MAX);
 		r->hash = (uint32_t)get_number(&in, UINT32_MAX);
@@ -175,4 +198,69 @@ const char *refusals_read(struct track *track, struct text state)
 			track->refused_us = r->time_us;
 	}
 	return in.fault ? "the stored state is damaged" : NULL;
+}
+
+static struct text take_key(struct track *track)
+{
+	uint32_t len;
+	memcpy(&len, track->gone.ptr + track->gone_read, sizeof len);
+	struct text key = text_at(track->gone.ptr + track->gone_read + sizeof len, len);
+	track->gone_read += sizeof len + len;
+	return key;
+}
+
+/* The refusals of the last moment are kept as one more session, named so that no queue id can be. */
+static const struct text refusals_key = TEXT("NOQUEUE");
+
+bool track_change_next(struct track *track, struct track_change *out)
+{
+	track->scratch.len = 0;
+	if (track->gone_read < track->gone.len) {
+		*out = (struct track_change){.gone = true};
+		out->host = take_key(track);
+		out->instance = take_key(track);
+		out->queue_id = take_key(track);
+		return true;
+	}
+	track->gone.len = track->gone_read = 0;
+	*out = (struct track_change){.host = TEXT(""), .instance = TEXT(""), .queue_id = refusals_key};
+	if (track->refusals_dirty) {
+		track->refusals_dirty = false;
+		refusals_write(track, &track->scratch);
+	} else if (track->dirty_count) {
+		struct session *s = track->dirty[track->dirty_count - 1];
+		track_clean(track, s);
+		s->stored = true;
+		session_write(s, &track->scratch);
+		*out = (struct track_change){.host = track->origins[s->origin].host,
+					     .instance = track->origins[s->origin].instance,
+					     .queue_id = session_text(s, TEXT_QUEUE_ID)};
+	} else {
+		return false;
+	}
+	out->state = buffer_view(&track->scratch);
+	return true;
+}
+
+const char *track_restore(struct track *track, struct text host, struct text instance, struct text queue_id,
+			  struct text state)
+{
+	if (text_equal(queue_id, refusals_key))
+		return refusals_read(track, state);
+	size_t origin = track_origin(track, host, instance);
+	if (origin == TRACK_MAX_ORIGINS)
+		return "too many hosts and instances";
+	struct session *s = track_find(track, origin, queue_id);
+	if (s)
+		track_drop(track, s);
+	s = track_add(track, origin, queue_id, 0);
+	const char *why = session_read(s, state);
+	if (why) {
+		track_drop(track, s);
+		return why;
+	}
+	s->stored = true;
+	track_touch(track, s, s->last_us);
+	track_clean(track, s);
+	return NULL;
 }

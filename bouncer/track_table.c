@@ -9,7 +9,7 @@
 #include "bouncer/track_internal.h"
 
 #define FIRST_BUCKETS 1024
-#define FIRST_TEXTS   48 /* bytes to spare, so that a session's texts need few moves */
+#define SPARE_TEXTS   48 /* bytes, so that a session's texts need few moves */
 #define INDEX_FROM    16 /* recipients: below it they are looked through */
 #define MAX_DEFERRAL  1024
 
@@ -194,46 +194,42 @@ void track_table_free(struct track *track)
 	free(track->dirty);
 }
 
-struct text session_text(const struct session *s, enum session_text which)
+static size_t text_at_byte(const struct session *s, size_t which)
 {
-	return text_at(s->bytes + s->texts[which].at, s->texts[which].len);
+	size_t at = 0;
+	for (size_t i = 0; i < which; i++)
+		at += s->text_len[i];
+	return at;
 }
 
-/* Makes room for LEN bytes of WHICH, whose old bytes are given up. */
-static void repack(struct session *s, enum session_text which, size_t len)
+struct text session_text(const struct session *s, enum session_text which)
 {
-	size_t total = len;
-	for (size_t i = 0; i < SESSION_TEXT_MAX; i++)
-		total += i == which ? 0 : s->texts[i].len;
-	char *bytes = memory_new(total), *at = bytes;
-	for (size_t i = 0; i < SESSION_TEXT_MAX; i++) {
-		if (i != which && s->texts[i].len)
-			memcpy(at, s->bytes + s->texts[i].at, s->texts[i].len);
-		s->texts[i].at = (uint16_t)(at - bytes);
-		at += i == which ? len : s->texts[i].len;
-	}
-	free(s->bytes);
-	s->bytes = bytes;
-	s->bytes_len = s->bytes_cap = (uint16_t)total;
+	return text_at(s->bytes + text_at_byte(s, which), s->text_len[which]);
 }
 
 void session_set(struct session *s, enum session_text which, struct text value)
 {
 	value = text_head(value, SESSION_TEXT_LIMIT);
-	if (s->texts[which].len && value.len > s->texts[which].len) {
-		repack(s, which, value.len);
-	} else if (value.len > s->texts[which].len) {
-		size_t need = s->bytes_len + value.len;
-		if (need > s->bytes_cap) {
-			s->bytes_cap = (uint16_t)(need + FIRST_TEXTS);
-			s->bytes = memory_resize(s->bytes, s->bytes_cap, 1);
-		}
-		s->texts[which].at = s->bytes_len;
-		s->bytes_len = (uint16_t)need;
+	size_t at = text_at_byte(s, which), old = s->text_len[which], total = text_at_byte(s, SESSION_TEXT_MAX);
+	size_t need = total - old + value.len;
+	if (need > s->bytes_cap) {
+		s->bytes_cap = (uint16_t)(need + SPARE_TEXTS);
+		s->bytes = memory_resize(s->bytes, s->bytes_cap, 1);
 	}
+	if (at + old < total)
+		memmove(s->bytes + at + value.len, s->bytes + at + old, total - at - old);
 	if (value.len)
-		memmove(s->bytes + s->texts[which].at, value.ptr, value.len);
-	s->texts[which].len = (uint16_t)value.len;
+		memcpy(s->bytes + at, value.ptr, value.len);
+	s->text_len[which] = (uint16_t)value.len;
+}
+
+void session_trim(struct session *s)
+{
+	size_t total = text_at_byte(s, SESSION_TEXT_MAX);
+	if (total == s->bytes_cap)
+		return;
+	s->bytes = memory_resize(s->bytes, total, 1);
+	s->bytes_cap = (uint16_t)total;
 }
 
 static void index_put(struct session *s, uint32_t position)

@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* SHA256() of OpenSSL 3 looks its algorithm up at each call, under locks, which takes longer than the digest of an event. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -13,7 +15,11 @@
 
 void digest_sha256(struct text in, unsigned char out[32])
 {
-	SHA256((const unsigned char *)in.ptr, in.len, out);
+	SHA256_CTX state;
+	SHA256_Init(&state);
+	SHA256_Update(&state, in.ptr, in.len);
+	SHA256_Final(out, &state);
+	OPENSSL_cleanse(&state, sizeof state);
 }
 
 void digest_hmac_sha256(struct text key, struct text in, unsigned char out[32])

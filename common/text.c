@@ -11,28 +11,6 @@ struct text text_of(const char *string)
 	return string ? text_at(string, strlen(string)) : (struct text){"", 0};
 }
 
-struct text text_at(const void *ptr, size_t len)
-{
-	return (struct text){ptr, len};
-}
-
-struct text text_from(struct text t, size_t from)
-{
-	if (from > t.len)
-		from = t.len;
-	return (struct text){t.ptr ? t.ptr + from : NULL, t.len - from};
-}
-
-struct text text_head(struct text t, size_t len)
-{
-	return (struct text){t.ptr, len < t.len ? len : t.len};
-}
-
-bool text_equal(struct text a, struct text b)
-{
-	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
-}
-
 static unsigned char lower(char c)
 {
 	return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
@@ -46,11 +24,6 @@ bool text_equal_fold(struct text a, struct text b)
 		if (lower(a.ptr[i]) != lower(b.ptr[i]))
 			return false;
 	return true;
-}
-
-bool text_starts(struct text t, struct text prefix)
-{
-	return text_equal(text_head(t, prefix.len), prefix);
 }
 
 bool text_starts_fold(struct text t, struct text prefix)
@@ -92,8 +65,9 @@ size_t text_search(struct text t, struct text needle)
 
 bool text_search_fold(struct text t, struct text needle)
 {
+	char first = needle.len ? lower(needle.ptr[0]) : 0;
 	for (size_t i = 0; i + needle.len <= t.len; i++)
-		if (text_starts_fold(text_from(t, i), needle))
+		if (!needle.len || (lower(t.ptr[i]) == first && text_starts_fold(text_from(t, i), needle)))
 			return true;
 	return false;
 }

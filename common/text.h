@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct text {
 	const char *ptr;
@@ -24,15 +25,33 @@ struct text {
 /* A view of a C string; NULL gives the empty text. */
 struct text text_of(const char *string);
 /* The LEN bytes at PTR. */
-struct text text_at(const void *ptr, size_t len);
-/* The bytes of T from offset FROM on, or at most LEN of them; clamped to T. */
-struct text text_from(struct text t, size_t from);
-struct text text_head(struct text t, size_t len);
+static inline struct text text_at(const void *ptr, size_t len)
+{
+	return (struct text){ptr, len};
+}
 
-bool text_equal(struct text a, struct text b);
+/* The bytes of T from offset FROM on, or at most LEN of them; clamped to T. */
+static inline struct text text_from(struct text t, size_t from)
+{
+	if (from > t.len)
+		from = t.len;
+	return (struct text){t.ptr ? t.ptr + from : NULL, t.len - from};
+}
+static inline struct text text_head(struct text t, size_t len)
+{
+	return (struct text){t.ptr, len < t.len ? len : t.len};
+}
+
+static inline bool text_equal(struct text a, struct text b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
 /* The same without regard to ASCII case. */
 bool text_equal_fold(struct text a, struct text b);
-bool text_starts(struct text t, struct text prefix);
+static inline bool text_starts(struct text t, struct text prefix)
+{
+	return text_equal(text_head(t, prefix.len), prefix);
+}
 bool text_starts_fold(struct text t, struct text prefix);
 bool text_ends(struct text t, struct text suffix);
 /* <0, 0 or >0 as memcmp, a prefix first. */

@@ -410,6 +410,8 @@ static void queue_ids(void **state)
 	assert_true(line_queue_time(TEXT("BABABABABABA")) == 0);
 	/* 1 * 52 + 2 seconds, 3 microseconds. */
 	assert_true(line_queue_time(TEXT("0000120003z1")) == INT64_C(54000003));
+	/* A time that no clock of ours reaches is none. */
+	assert_true(line_queue_time(TEXT("h0000014fWxYz0k4")) == 0);
 }
 
 int main(void)

@@ -1,6 +1,7 @@
 /* The tail against what can happen to a log. First each kind of rotation by itself, then random sequences of all of them,
  * with a model that knows which lines must come: every line once and in order, but for those that were destroyed before
- * the reader had committed them. TAIL_SEQUENCES sets how many; TAIL_SEED repeats one. */
+ * the reader had committed them. TAIL_SEED is the first one's seed, TAIL_SEQUENCES how many there are, TAIL_FOLDER where: file
+ * systems differ in when they use an inode again and in how fine their clock is. */
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -24,7 +25,7 @@
 #define ROTATED   6
 #define MAX_LINES 4096
 
-static char folder[64], log_path[128];
+static char folder[512], log_path[544];
 
 /* What the sequence did, for a failure's message. */
 static struct buffer story;
@@ -342,13 +343,61 @@ static void random_sequences(void **state)
 	(void)state;
 	const char *count = getenv("TAIL_SEQUENCES"), *seed = getenv("TAIL_SEED");
 	uint32_t first = seed ? (uint32_t)strtoul(seed, NULL, 10) : 1;
-	uint32_t last = seed ? first + 1 : 1 + (count ? (uint32_t)strtoul(count, NULL, 10) : SEQUENCES);
-	for (uint32_t i = first; i < last; i++) {
+	uint32_t number = count ? (uint32_t)strtoul(count, NULL, 10) : seed ? 1 : SEQUENCES;
+	for (uint32_t i = first; i < first + number; i++) {
 		struct model m;
 		begin(&m, i);
 		for (int action = 0; action < ACTIONS; action++)
 			act(&m);
 		end(&m);
+	}
+}
+
+/* What logrotate (dateext), savelog and "postfix logrotate" call a rotated file, plain and compressed: a reader that comes
+ * back finds its place there. A file of another name is none. */
+static void each_name(void **state)
+{
+	(void)state;
+	static const char *const suffixes[] = {
+		".1",           ".17",
+		"-20261121",    "-2026-11-21",
+		".20261121",    ".20261121-010203",
+		"-20261121.gz", ".20261121-010203.gz",
+		".2.gz",
+	};
+	static const char *const others[] = {".bak", ".old", "-errors", ".1.tmp"};
+	char path[600];
+	for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+		struct model m;
+		begin(&m, 1);
+		append(&m, true);
+		tail_close(&m.tail);
+		snprintf(path, sizeof path, "%s%s", log_path, suffixes[i]);
+		copy_file(log_path, path, text_ends(text_of(path), TEXT(".gz")));
+		unlink(log_path);
+		open_writer(&m);
+		m.tail = tail_open(log_path, &m.committed);
+		end(&m);
+		unlink(path);
+	}
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		struct model m;
+		struct tail_loss loss;
+		begin(&m, 1);
+		append(&m, true);
+		tail_close(&m.tail);
+		snprintf(path, sizeof path, "%s%s", log_path, others[i]);
+		assert_int_equal(rename(log_path, path), 0);
+		open_writer(&m);
+		m.doomed[1] = true;
+		m.tail = tail_open(log_path, &m.committed);
+		append(&m, true);
+		take(&m, UINT32_MAX);
+		assert_true(tail_take_loss(m.tail, &loss));
+		assert_string_equal(loss.why, "position-lost");
+		tail_close(&m.tail);
+		close(m.writer);
+		unlink(path);
 	}
 }
 
@@ -396,12 +445,14 @@ static void no_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_file),
-		cmocka_unit_test(long_line),
-		cmocka_unit_test(each_kind),
-		cmocka_unit_test(random_sequences),
+		cmocka_unit_test(no_file),   cmocka_unit_test(long_line),        cmocka_unit_test(each_kind),
+		cmocka_unit_test(each_name), cmocka_unit_test(random_sequences),
 	};
-	snprintf(folder, sizeof folder, "%s/waybill-tail-XXXXXX", exists("/dev/shm") ? "/dev/shm" : "/tmp");
+	const char *where = getenv("TAIL_FOLDER");
+	snprintf(folder, sizeof folder, "%s/waybill-tail-XXXXXX",
+		 where                ? where
+		 : exists("/dev/shm") ? "/dev/shm"
+				      : "/tmp");
 	if (!mkdtemp(folder))
 		return 1;
 	snprintf(log_path, sizeof log_path, "%s/maillog", folder);
