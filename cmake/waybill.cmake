@@ -68,7 +68,8 @@ function(waybill_unit_test name)
 endfunction()
 
 # waybill_fuzz(NAME SOURCES file… [USES target…] SEEDS folder)     built by preset fuzz: build/fuzz/bin/fuzz_NAME
-# There the test "fuzz_NAME" (ctest --preset fuzz) tries a bounded number of inputs that grow out of the seeds and keeps what
+# There the test "fuzz_NAME" (ctest --preset fuzz) tries a bounded number of inputs that grow out of the seeds, the same in every
+# clean tree so that a change is judged by itself (a hunt takes another -seed and longer), and keeps what
 # it found in build/fuzz/corpus. In every other preset the entry point runs once over each seed, as the unit test "seeds_NAME".
 function(waybill_fuzz name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "SEEDS" "SOURCES;USES")
@@ -77,7 +78,7 @@ function(waybill_fuzz name)
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/corpus/${name})
     add_test(NAME fuzz_${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
-      COMMAND fuzz_${name} -runs=100000 -max_total_time=20 -timeout=5 -rss_limit_mb=1024 -verbosity=0
+      COMMAND fuzz_${name} -seed=1 -runs=100000 -max_total_time=20 -timeout=5 -rss_limit_mb=1024 -verbosity=0
               -artifact_prefix=${CMAKE_BINARY_DIR}/corpus/${name}- ${CMAKE_BINARY_DIR}/corpus/${name} ${arg_SEEDS})
     set_tests_properties(fuzz_${name} PROPERTIES LABELS fuzz TIMEOUT 120)
   else()

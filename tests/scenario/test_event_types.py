@@ -147,7 +147,8 @@ def test_webhooks_own_and_their_mail(stack, story, arrived):
 
 
 # Made from mail that comes back, or from what other parts watch: their own scenarios produce them.
-ELSEWHERE = {"message.complained", "message.autoreplied", "recipient.unsubscribed", "credential.suspected", "credential.suspended"}
+ELSEWHERE = {"message.complained", "message.autoreplied", "recipient.unsubscribed", "credential.suspected", "credential.suspended",
+             "domain.key_unusable", "domain.signature_failing"}
 
 
 def test_every_documented_type_arrived(stack, story):
