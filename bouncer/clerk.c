@@ -7,10 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/json.h"
 #include "common/log.h"
 #include "common/memory.h"
-
-#include "bouncer/json.h"
 
 /* Events held in memory at most, leased or waiting to be recorded; one batch more than that. */
 #define HELD_MAX 4096

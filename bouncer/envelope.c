@@ -2,9 +2,9 @@
 
 #include "common/digest.h"
 #include "common/encode.h"
+#include "common/json.h"
 #include "common/webhook_key.h"
 
-#include "bouncer/json.h"
 #include "bouncer/signer.h"
 
 /* Mailgun, "Securing webhooks": a token of 50 characters, once only, and HMAC-SHA-256 over timestamp and token under the

@@ -1,8 +1,9 @@
 #ifndef BOUNCER_FORMAT_INTERNAL_H
 #define BOUNCER_FORMAT_INTERNAL_H
 
+#include "common/json.h"
+
 #include "bouncer/format.h"
-#include "bouncer/json.h"
 
 /* A JSON member that is a field of the event. */
 struct format_member {

@@ -2,10 +2,10 @@
 
 #include <stdlib.h>
 
+#include "common/json.h"
 #include "common/memory.h"
 #include "common/seal.h"
 
-#include "bouncer/json.h"
 #include "bouncer/outbox_internal.h"
 #include "bouncer/signature.h"
 

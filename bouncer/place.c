@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "common/encode.h"
+#include "common/json.h"
 
-#include "bouncer/json.h"
 #include "bouncer/place.h"
 
 const char place_query[] = "SELECT batch, position->>'inode', position->>'offset', position->>'generation', "

@@ -1,6 +1,6 @@
 #include "common/classify.h"
+#include "common/json.h"
 
-#include "bouncer/json.h"
 #include "bouncer/report_event.h"
 
 #define MAX_WORD     255 /* bytes of an address or another short text that are kept */

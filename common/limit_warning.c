@@ -27,13 +27,13 @@ bool limit_warning_due(struct reminders *reminders, const struct counters_item *
 void limit_warning_add(const struct spool_line *head, const struct counters_item *item,
 		       const struct limit_usage *before, int threshold, struct buffer *out)
 {
+	struct json json = {.out = out};
 	struct spool_line line = *head;
 	struct limit_usage after = *before;
 	line.type = "limit.warning";
 	after.used += item->cost;
-	spool_line_begin(&line, out);
-	spool_line_number(out, "threshold", threshold);
-	buffer_format(out, ",\"limits\":[");
-	spool_line_limit(out, item, &after);
-	buffer_format(out, "]}");
+	spool_line_begin(&line, &json);
+	json_int(&json, "threshold", threshold);
+	spool_line_limits(&json, item, &after, 1);
+	json_close(&json, '}');
 }

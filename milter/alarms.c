@@ -59,12 +59,13 @@ void alarms_raise(struct alarms *alarms, const struct alarm *alarm)
 					.customer = alarm->customer,
 					.queue_id = alarm->queue_id};
 	struct buffer line = {0};
-	spool_line_begin(&head, &line);
-	spool_line_text(&line, "domain", alarm->domain);
-	spool_line_text(&line, "selector", alarm->selector);
-	spool_line_text(&line, "why", alarm->why);
-	spool_line_text(&line, "mail", alarm->mail);
-	buffer_char(&line, '}');
+	struct json json = {.out = &line};
+	spool_line_begin(&head, &json);
+	spool_line_text(&json, "domain", alarm->domain);
+	spool_line_text(&json, "selector", alarm->selector);
+	spool_line_text(&json, "why", alarm->why);
+	spool_line_text(&json, "mail", alarm->mail);
+	json_close(&json, '}');
 	spool_add(alarms->spool, buffer_view(&line));
 	buffer_free(&line);
 }

@@ -35,66 +35,61 @@ static struct spool_line head_of(const char *type, const struct record_context *
 				   .queue_id = request->values[REQUEST_QUEUE_ID]};
 }
 
-static void add_head(struct buffer *out, const char *type, const struct record_context *context,
+static void add_head(struct json *json, const char *type, const struct record_context *context,
 		     const struct request *request)
 {
 	const struct spool_line line = head_of(type, context, request);
-	spool_line_begin(&line, out);
-}
-
-static void add_limits(struct buffer *out, const struct decide_plan *plan, const struct counters_result *result)
-{
-	buffer_format(out, ",\"limits\":[");
-	for (size_t i = 0; i < result->count; i++) {
-		if (i)
-			buffer_char(out, ',');
-		spool_line_limit(out, &plan->request.items[i], &result->usage[i]);
-	}
-	buffer_char(out, ']');
+	spool_line_begin(&line, json);
 }
 
 /* A sign: what was counted, what is usual, what gives all points. */
-static void add_sign(struct buffer *out, const char *name, int64_t count, int64_t usual, int64_t mark, int points)
+static void add_sign(struct json *json, const char *name, int64_t count, int64_t usual, int64_t mark, int points)
 {
-	buffer_format(out, ",\"%s\":{\"count\":%lld,\"usual\":%lld,\"mark\":%lld,\"points\":%d}", name,
-		      (long long)count, (long long)usual, (long long)mark, points);
+	json_open(json, name, '{');
+	json_int(json, "count", count);
+	json_int(json, "usual", usual);
+	json_int(json, "mark", mark);
+	json_int(json, "points", points);
+	json_close(json, '}');
 }
 
-static void add_takeover(struct buffer *out, const struct decide_takeover *takeover)
+static void add_takeover(struct json *json, const struct decide_takeover *takeover)
 {
 	const struct takeover_facts *facts = &takeover->facts;
 	const struct takeover_marks *marks = takeover->marks;
-	buffer_format(out, ",\"takeover\":{\"score\":%d", takeover->score.total);
-	spool_line_number(out, "threshold", marks->score);
-	add_sign(out, "networks", facts->networks, facts->networks_usual, takeover_networks_mark(marks, facts),
+	json_open(json, "takeover", '{');
+	json_int(json, "score", takeover->score.total);
+	json_int(json, "threshold", marks->score);
+	add_sign(json, "networks", facts->networks, facts->networks_usual, takeover_networks_mark(marks, facts),
 		 takeover->score.networks);
-	add_sign(out, "volume", facts->volume, facts->volume_usual, takeover_volume_mark(marks, facts),
+	add_sign(json, "volume", facts->volume, facts->volume_usual, takeover_volume_mark(marks, facts),
 		 takeover->score.volume);
-	add_sign(out, "bounces", facts->bad_mailboxes, 0, marks->bounces, takeover->score.bounces);
-	buffer_char(out, '}');
+	add_sign(json, "bounces", facts->bad_mailboxes, 0, marks->bounces, takeover->score.bounces);
+	json_close(json, '}');
 }
 
 void record_refusal(const struct record_context *context, const char *id, const struct request *request,
 		    const struct verdict *verdict, const struct decide_plan *plan, const struct counters_result *result,
 		    struct buffer *out)
 {
-	add_head(out, "policy.refused", context, request);
-	spool_line_text(out, "id", text_of(id));
-	spool_line_text(out, "action", text_of(reply_kind_names[reply_kind(verdict->reason)]));
-	spool_line_text(out, "reason", text_of(reply_id(verdict->reason)));
-	spool_line_text(out, "detail", verdict->detail);
-	spool_line_text(out, "sender", request->values[REQUEST_SENDER]);
-	spool_line_text(out, "recipient", request->values[REQUEST_RECIPIENT]);
-	spool_line_number(out, "recipients", request_number(request, REQUEST_RECIPIENT_COUNT));
-	spool_line_number(out, "size", request_number(request, REQUEST_SIZE));
-	spool_line_text(out, "client_ip", request->values[REQUEST_CLIENT_ADDRESS]);
+	struct json json = {.out = out};
+	add_head(&json, "policy.refused", context, request);
+	spool_line_text(&json, "id", text_of(id));
+	spool_line_text(&json, "action", text_of(reply_kind_names[reply_kind(verdict->reason)]));
+	spool_line_text(&json, "reason", text_of(reply_id(verdict->reason)));
+	spool_line_text(&json, "detail", verdict->detail);
+	spool_line_text(&json, "sender", request->values[REQUEST_SENDER]);
+	spool_line_text(&json, "recipient", request->values[REQUEST_RECIPIENT]);
+	json_int(&json, "recipients", request_number(request, REQUEST_RECIPIENT_COUNT));
+	json_int(&json, "size", request_number(request, REQUEST_SIZE));
+	spool_line_text(&json, "client_ip", request->values[REQUEST_CLIENT_ADDRESS]);
 	if (request->values[REQUEST_CONTEXT].len)
-		spool_line_text(out, "context", request->values[REQUEST_CONTEXT]);
+		spool_line_text(&json, "context", request->values[REQUEST_CONTEXT]);
 	if (plan && result)
-		add_limits(out, plan, result);
+		spool_line_limits(&json, plan->request.items, result->usage, result->count);
 	if (verdict->takeover.outcome != TAKEOVER_QUIET)
-		add_takeover(out, &verdict->takeover);
-	buffer_char(out, '}');
+		add_takeover(&json, &verdict->takeover);
+	json_close(&json, '}');
 }
 
 void record_warning(const struct record_context *context, const struct request *request,
@@ -108,17 +103,18 @@ void record_warning(const struct record_context *context, const struct request *
 void record_takeover(const struct record_context *context, const struct request *request,
 		     const struct decide_plan *plan, const struct verdict *verdict, struct buffer *out)
 {
+	struct json json = {.out = out};
 	const struct decide_takeover *takeover = &verdict->takeover;
 	bool suspends = takeover->outcome == TAKEOVER_SUSPENDED;
 	struct buffer words = {0};
-	add_head(out, suspends ? "credential.suspended" : "credential.suspected", context, request);
+	add_head(&json, suspends ? "credential.suspended" : "credential.suspected", context, request);
 	takeover_describe(takeover->marks, &takeover->facts, &words);
-	spool_line_text(out, "action", text_of(takeover_outcome_names[takeover->outcome]));
-	spool_line_text(out, "reason", buffer_view(&words));
-	spool_line_text(out, "client_ip", request->values[REQUEST_CLIENT_ADDRESS]);
-	spool_line_number(out, "since", plan->request.watch.since);
-	add_takeover(out, takeover);
-	buffer_char(out, '}');
+	spool_line_text(&json, "action", text_of(takeover_outcome_names[takeover->outcome]));
+	spool_line_text(&json, "reason", buffer_view(&words));
+	spool_line_text(&json, "client_ip", request->values[REQUEST_CLIENT_ADDRESS]);
+	json_int(&json, "since", plan->request.watch.since);
+	add_takeover(&json, takeover);
+	json_close(&json, '}');
 	buffer_free(&words);
 }
 

@@ -72,12 +72,12 @@ class Stack:
         for server in (self.dns, self.redis, self.postgres, self.sink, self.receiver):
             server.start()
         self.node.prepare()
-        self.node.start_mail()
 
     def start_waybill(self):
-        """Schema, keys, daemons: what an administrator does on the first day."""
+        """Schema, keys, daemons: what an administrator does on the first day. Dovecot asks the schema for logins."""
         self.node.waybill("db", "migrate")
         self.node.waybill("seal", "init")
+        self.node.start_mail()
         self.node.start()
 
     def add_node(self, name, settings=None):

@@ -1,5 +1,5 @@
-#ifndef BOUNCER_JSON_H
-#define BOUNCER_JSON_H
+#ifndef COMMON_JSON_H
+#define COMMON_JSON_H
 
 /* Writes JSON (RFC 8259) into a buffer, compact, members in the order of the calls. A core.
  *

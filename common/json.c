@@ -1,4 +1,4 @@
-#include "bouncer/json.h"
+#include "common/json.h"
 
 static void before_value(struct json *json, const char *key)
 {
