@@ -239,16 +239,32 @@ def test_without_redis_the_host_counts_its_share(stack, acme):
     )
 
 
-def test_a_flushed_redis_costs_one_more_burst_at_most(stack, acme):
+EXACT = {"redis": {"unavailable": "defer"}}  # a slow Redis defers, and does not let the host's own counters decide
+
+
+@pytest.fixture
+def exact(stack):
+    former = stack.node.settings
+    stack.node.write_conf({**former, **EXACT})
+    stack.node.restart("policyd", "milter")
+    yield
+    stack.node.write_conf(former)
+    stack.node.restart("policyd", "milter")
+
+
+def test_a_flushed_redis_costs_one_more_burst_at_most(stack, acme, exact):
     login = acme.login(limit="20/h")
     in_force(acme, login)
     before = send_many([stack.node], login, 15)
     stack.redis.client().flushall()
     stack.redis.client().script_flush()
     after = send_many([stack.node], login, 30)
-    assert all(reply.accepted for reply in before)
-    assert sum(reply.accepted for reply in after) == 20
-    assert {reply.code for reply in after} == {250, 450}
+    # Redis may have counted a question whose answer came too late.
+    unanswered = sum(reply.code == 451 for reply in after)
+    assert sum(reply.accepted for reply in before) + sum(reply.code == 451 for reply in before) == 15
+    accepted = sum(reply.accepted for reply in after)
+    assert accepted <= 20 <= accepted + unanswered
+    assert {250, 450} <= {reply.code for reply in after} <= {250, 450, 451}
 
 
 # ---- policyd killed, under load
@@ -280,15 +296,9 @@ def test_killed_under_load_nothing_is_charged_twice_or_let_through(stack, acme):
 # ---- two hosts
 
 
-EXACT = {"redis": {"unavailable": "defer"}}  # a slow Redis defers, and does not let the host's own counters decide
-
-
 @pytest.mark.seconds(240)
-def test_two_hosts_share_a_limit_to_the_last_message(stack, acme):
-    former = stack.node.settings
+def test_two_hosts_share_a_limit_to_the_last_message(stack, acme, exact):
     second = stack.add_node("mx2", settings=EXACT)
-    stack.node.write_conf({**former, **EXACT})
-    stack.node.restart("policyd", "milter")
     login = acme.login(limit="40/day")
     for node in (stack.node, second):
         in_force(acme, login, node)
@@ -298,5 +308,3 @@ def test_two_hosts_share_a_limit_to_the_last_message(stack, acme):
     unanswered = sum(reply.code == 451 for reply in replies)
     assert accepted <= 40 <= accepted + unanswered
     assert accepted <= acme.used(login) <= 40
-    stack.node.write_conf(former)
-    stack.node.restart("policyd", "milter")
