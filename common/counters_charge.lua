@@ -28,77 +28,78 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local stored = redis.call('MGET', unpack(KEYS, 1, watched and #KEYS - 2 or #KEYS))
 
--- ---- the takeover guard: common/takeover.h. Its functions are made only where it asks.
+-- ---- the takeover guard: common/takeover.h
+
+-- Its functions are made only where it asks.
 
 local watch
 if watched then
-	-- What is usual for an hour of the week is an average of past weeks, each worth three quarters of the next one: a slot
-	-- holds the last week that had mail at this hour, and the average after it.
-	local KEEP, WEEK = 0.75, 168
-
-	local function slot_at(entry, week)
-		local last, value = string.match(entry or '', '^(%d+) (%S+)$')
-		return last and value * KEEP ^ math.max(0, week - last - 1) or 0
-	end
-
-	-- A job that runs an hour earlier or later is as usual. ENTRY stands for what SLOT holds.
-	local function usual_at(habits, hour, slot, entry)
-		local most, near = 0, {(hour - 1) % WEEK, hour % WEEK, (hour + 1) % WEEK}
-		local entries = redis.call('HMGET', habits, unpack(near))
-		for i = 1, 3 do
-			most = math.max(most, slot_at(near[i] == slot and entry or entries[i], math.floor(hour / WEEK)))
-		end
-		return math.ceil(most)
-	end
-
-	-- An hour is over. The first week is the habit; later ones change it by no more than a burst's worth.
-	local function remember(habits, p, looks)
-		local week, slot = math.floor(p.hour / WEEK), p.hour % WEEK
-		local known = redis.call('HMGET', habits, 'first', slot)
-		local average = p.volume
-		if tonumber(known[1] or week) < week then
-			average = slot_at(known[2], week) * KEEP + math.min(p.volume, 4 * p.usual + 100) * (1 - KEEP)
-		end
-		local entry = string.format('%.0f %.17g', week, average)
-		if not looks then
-			redis.call('HSETNX', habits, 'first', week)
-			redis.call('HSET', habits, slot, entry)
-			redis.call('EXPIRE', habits, 60 * 86400)
-		end
-		return slot, entry
-	end
-
-	local function bad_mailboxes(state)
-		local hour, count, before = string.match(state or '', '^(%d+) (%d+) (%d+)$')
-		local age = hour and math.floor(now / 3600000000) - hour
-		return age == 0 and count + before or age == 1 and tonumber(count) or 0
-	end
-
-	local function read_present(state, since, hour, habits)
-		local s, h, volume, before, usual, networks, usually =
-			string.match(state or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+	-- The present is "since hour volume before usual networks usually network"; the network is the last one that was counted, so
+	-- that the next mail from there costs no look at the others; "-": none. Without a state, P.hour is nil.
+	local function read_present(state, since)
+		local s, h, volume, before, usual, networks, usually, network =
+			string.match(state or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$')
 		if not s then
-			return {since = since, hour = hour, volume = 0, before = 0, usual = usual_at(habits, hour), networks = 0, usually = 0}
+			return {since = since, volume = 0, before = 0, networks = 0, usually = 0, network = '-'}
 		end
 		return {since = tonumber(s), hour = tonumber(h), volume = tonumber(volume), before = tonumber(before),
-			usual = tonumber(usual), networks = tonumber(networks), usually = tonumber(usually)}
+			usual = tonumber(usual), networks = tonumber(networks), usually = tonumber(usually), network = network}
 	end
 
-	-- The present hour, and day, take the place of those that are over. A clock that goes back an hour or two, as at the end
-	-- of daylight saving time, changes nothing.
+	-- The present hour, and day, take the place of those that are over; true when a day begins. A clock that goes back an hour or
+	-- two, as at the end of daylight saving time, changes nothing. The functions are made only where an hour begins.
 	local function turn(p, hour, habits, looks)
-		if hour <= p.hour and hour >= p.hour - 2 then
+		-- What is usual for an hour of the week is an average of past weeks, each worth three quarters of the next one: a slot
+		-- holds the last week that had mail at this hour, and the average after it.
+		local KEEP, WEEK = 0.75, 168
+
+		local function slot_at(entry, week)
+			local last, value = string.match(entry or '', '^(%d+) (%S+)$')
+			return last and value * KEEP ^ math.max(0, week - last - 1) or 0
+		end
+
+		-- A job that runs an hour earlier or later is as usual. ENTRY stands for what SLOT holds.
+		local function usual_at(slot, entry)
+			local most, near = 0, {(hour - 1) % WEEK, hour % WEEK, (hour + 1) % WEEK}
+			local entries = redis.call('HMGET', habits, unpack(near))
+			for i = 1, 3 do
+				most = math.max(most, slot_at(near[i] == slot and entry or entries[i], math.floor(hour / WEEK)))
+			end
+			return math.ceil(most)
+		end
+
+		-- An hour is over. The first week is the habit; later ones change it by no more than a burst's worth.
+		local function remember()
+			local week, slot = math.floor(p.hour / WEEK), p.hour % WEEK
+			local known = redis.call('HMGET', habits, 'first', slot)
+			local average = p.volume
+			if tonumber(known[1] or week) < week then
+				average = slot_at(known[2], week) * KEEP + math.min(p.volume, 4 * p.usual + 100) * (1 - KEEP)
+			end
+			local entry = string.format('%.0f %.17g', week, average)
+			if not looks then
+				redis.call('HSETNX', habits, 'first', week)
+				redis.call('HSET', habits, slot, entry)
+				redis.call('EXPIRE', habits, '5184000')
+			end
+			return slot, entry
+		end
+
+		if not p.hour then
+			p.hour, p.usual = hour, usual_at()
+			return false
+		elseif hour <= p.hour and hour >= p.hour - 2 then
 			return false
 		end
 		local new_day = math.floor(hour / 24) ~= math.floor(p.hour / 24)
 		local next_hour, usual, slot, entry = hour == p.hour + 1
 		if next_hour then -- what goes on for two hours is none the more usual
-			usual = usual_at(habits, hour)
+			usual = usual_at()
 		end
 		if p.volume > 0 then
-			slot, entry = remember(habits, p, looks)
+			slot, entry = remember()
 		end
-		usual = usual or usual_at(habits, hour, slot, entry)
+		usual = usual or usual_at(slot, entry)
 		p.before = next_hour and p.volume or 0
 		p.volume, p.hour, p.usual = 0, hour, usual
 		if new_day then
@@ -110,15 +111,20 @@ if watched then
 		return new_day
 	end
 
+	local function bad_mailboxes(state)
+		local hour, count, before = string.match(state, '^(%d+) (%d+) (%d+)$')
+		local age = hour and math.floor(now / 3600000000) - hour
+		return age == 0 and count + before or age == 1 and tonumber(count) or 0
+	end
+
+	-- Counts what was CHARGED (true or false; nil for a repeated question) and returns the facts.
 	function watch(charged)
 		local a, k = #ARGV - WATCH, #KEYS - WATCH
-		local network, since, offset, recipients, looks = ARGV[a + 1], tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4],
-			ARGV[a + 5] == '1' or charged == nil
-		local networks, habits = KEYS[k + 4], KEYS[k + 5]
-		local hour = math.floor((now / 1000000 + offset) / 3600)
-		local p = read_present(stored[k + 1], since, hour, habits)
-		local forget = turn(p, hour, habits, looks)
-		local bad, suspended = bad_mailboxes(stored[k + 2]), tonumber(stored[k + 3])
+		local network, since, looks = ARGV[a + 1], tonumber(ARGV[a + 2]), ARGV[a + 5] == '1' or charged == nil
+		local hour = math.floor((now / 1000000 + ARGV[a + 3]) / 3600)
+		local p = read_present(stored[k + 1], since)
+		local forget = p.hour ~= hour and turn(p, hour, KEYS[k + 5], looks)
+		local bad, suspended = stored[k + 2] and bad_mailboxes(stored[k + 2]) or 0, tonumber(stored[k + 3])
 		if since > p.since then
 			p.since, p.volume, p.before, p.networks, bad, forget = since, 0, 0, 0, 0, true
 			if not looks then
@@ -126,28 +132,32 @@ if watched then
 			end
 		end
 		if not looks then
+			local networks = KEYS[k + 4]
 			if forget then
 				redis.call('DEL', networks)
+				p.network = '-'
 			end
-			if network ~= '' and redis.call('PFADD', networks, network) == 1 then
-				p.networks = redis.call('PFCOUNT', networks)
-				redis.call('EXPIRE', networks, 2 * 86400)
+			if network ~= '' and network ~= p.network then
+				if redis.call('PFADD', networks, network) == 1 then
+					p.networks = redis.call('PFCOUNT', networks)
+					redis.call('EXPIRE', networks, '172800')
+				end
+				p.network = network
 			end
-			p.volume = p.volume + (charged and recipients or 0)
-			redis.call('SET', KEYS[k + 1], string.format('%d %d %d %d %d %d %d', p.since, p.hour, p.volume,
-				p.before, p.usual, p.networks, p.usually), 'EX', 40 * 86400)
+			p.volume = p.volume + (charged and ARGV[a + 4] or 0)
+			redis.call('SET', KEYS[k + 1], string.format('%d %d %d %d %d %d %d %s', p.since, p.hour, p.volume, p.before,
+				p.usual, p.networks, p.usually, p.network), 'EX', '3456000') -- 40 days
 		end
-		return {p.networks, p.usually, p.volume, p.before, p.usual, bad, suspended and suspended >= p.since and 1 or 0}
+		return p.networks, p.usually, p.volume, p.before, p.usual, bad, suspended and suspended >= p.since and 1 or 0
 	end
 end
 
--- CHARGED: true or false; nil for a repeated question.
+-- CHARGED: as of watch().
 local function answer(code, fills, charged)
 	local out = {code, now, unpack(fills)}
 	if watched then
-		for _, fact in ipairs(watch(charged)) do
-			out[#out + 1] = fact
-		end
+		local n = #out
+		out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5], out[n + 6], out[n + 7] = watch(charged)
 	end
 	return out
 end
@@ -222,18 +232,18 @@ end
 local function charge(i, kind, cost, amount, period)
 	if kind == 's' then
 		local tat = now + fill[i] + cost
-		redis.call('SET', KEYS[i], string.format('%.0f %s %s', tat, amount, period), 'PXAT',
-			string.format('%.0f', math.ceil(tat / 1000) + 1000))
-		return string.format('s %s %.0f %s %s\n', KEYS[i], cost, amount, period)
+		local rate = ' ' .. amount .. ' ' .. period
+		redis.call('SET', KEYS[i], string.format('%d', tat) .. rate, 'EXAT', string.format('%d', tat / 1000000 + 2))
+		return 's ' .. KEYS[i] .. ' ' .. cost .. rate .. '\n'
 	end
-	redis.call('SET', KEYS[i], string.format('%.0f', fill[i] + cost), 'EXAT', amount)
-	return string.format('q %s %.0f 0 0\n', KEYS[i], cost)
+	redis.call('SET', KEYS[i], string.format('%d', fill[i] + cost), 'EXAT', amount)
+	return 'q ' .. KEYS[i] .. ' ' .. cost .. ' 0 0\n'
 end
 
 for i = 1, count do
 	local a = FIRST + (i - 1) * FIELDS
-	local cost = tonumber(ARGV[a + 4])
-	if fits[i] and (cost > 0 or held[i] > 0) then
+	local cost = ARGV[a + 4]
+	if fits[i] and (cost ~= '0' or held[i] > 0) then
 		receipt = receipt .. charge(i, ARGV[a + 1], cost, ARGV[a + 6], ARGV[a + 7])
 	end
 end
