@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -89,7 +90,48 @@ static const char *time_stamp(void)
 	return last.text;
 }
 
-/* One write() a line, so that lines of several threads and programs do not mix. */
+/* Lines that wait for each other. Even to a pipe PIPE_BUF bytes are written in one piece. */
+static _Thread_local struct {
+	bool on;
+	size_t len;
+	char lines[PIPE_BUF];
+} gathered;
+
+/* One write() for whole lines, so that those of several threads and programs do not mix. */
+static void write_lines(const char *lines, size_t len)
+{
+	if (write(STDERR_FILENO, lines, len) < 0)
+		return; /* nobody is left to tell */
+}
+
+static void write_gathered(void)
+{
+	if (gathered.len)
+		write_lines(gathered.lines, gathered.len);
+	gathered.len = 0;
+}
+
+void log_gather(void)
+{
+	gathered.on = true;
+}
+
+void log_flush(void)
+{
+	write_gathered();
+	gathered.on = false;
+}
+
+/* Adds a line to those that wait, after they went out if it does not fit. */
+static void gather(const char *line, size_t len)
+{
+	_Static_assert(sizeof gathered.lines >= LOG_LINE_MAX + 256, "any line fits");
+	if (len > sizeof gathered.lines - gathered.len)
+		write_gathered();
+	memcpy(gathered.lines + gathered.len, line, len);
+	gathered.len += len;
+}
+
 static void write_stderr(enum log_level level, const char *message)
 {
 	static const char *const marks[LOG_LEVEL_MAX] = {"<3>", "<4>", "<6>", "<7>"}; /* sd-daemon(3) */
@@ -100,8 +142,12 @@ static void write_stderr(enum log_level level, const char *message)
 	len = append(line, len, prefixes[level]);
 	len = append(line, len, message);
 	len = append(line, len, "\n");
-	if (write(STDERR_FILENO, line, len) < 0)
-		return; /* nobody is left to tell */
+	if (gathered.on && level > LOG_LEVEL_WARNING) {
+		gather(line, len);
+		return;
+	}
+	write_gathered();
+	write_lines(line, len);
 }
 
 /* C0, DEL and, as UTF-8, C1 (U+0080 to U+009F), which terminals obey too. */

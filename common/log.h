@@ -19,6 +19,10 @@ void log_open(const char *name, enum log_target target, enum log_level level);
 void log_set_level(enum log_level level);
 /* Would a line of LEVEL be logged? For lines that take time to write. */
 bool log_wants(enum log_level level);
+/* From log_gather() to log_flush() lines of this thread that are less than warnings may wait, so that many go out in one write:
+ * for one round of an event loop. Lines to syslog do not wait. */
+void log_gather(void);
+void log_flush(void);
 /* A line longer than 2,000 bytes is cut and ends in "...". */
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -135,6 +135,7 @@ static void on_round_end(evutil_socket_t none, short what, void *context)
 			listener->options.protocol->round_end(listener->options.service);
 		listener->asked = false;
 	}
+	log_flush();
 }
 
 /* An event made active by hand stands behind all those that the loop has found, and comes before it waits again. */
@@ -144,6 +145,7 @@ static void expect_round_end(struct listener *listener)
 	listener->asked = true;
 	if (!server->round)
 		event_active(server->round_end, EV_TIMEOUT, 0);
+	log_gather();
 	server->round = true;
 }
 
@@ -226,6 +228,7 @@ static void work(struct connection *c)
 static void answered(void *context, struct text answer)
 {
 	struct connection *c = context;
+	expect_round_end(c->listener);
 	c->asked = false;
 	if (answer.len)
 		buffer_text(&c->out, answer);

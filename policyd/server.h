@@ -23,7 +23,7 @@ struct server_protocol {
 	 * question is answered. */
 	const char *(*ask)(void *service, void *state, struct text bytes, size_t *len, server_answer *answer,
 			   void *context);
-	/* Before the loop waits again, when there were questions. May be NULL. */
+	/* Before the loop waits again, when there were questions or answers. May be NULL. */
 	void (*round_end)(void *service);
 };
 

@@ -1,5 +1,6 @@
-/* A directory snapshot for the benchmark of policyd: PATH LOGINS [LIMIT]. Ten logins a customer, one domain each customer,
- * named as the load client names them: user17@c1.test. With LIMIT each login has that many messages, as "1M/s". */
+/* A directory snapshot for the benchmark of policyd: PATH LOGINS [LIMIT [guard]]. Ten logins a customer, one domain each
+ * customer, named as the load client names them: user17@c1.test. With LIMIT each login has that many messages, as "1M/s"; with
+ * "guard" the takeover guard looks at each, as it does by default. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,14 +23,13 @@ static void put(struct directory_writer *writer, enum directory_kind kind, const
 	record->len = 0;
 }
 
-/* A customer with limits has the takeover guard at its default; the guard needs Redis. */
-static void put_customer(struct directory_writer *writer, long number, bool limited, struct buffer *record)
+static void put_customer(struct directory_writer *writer, long number, bool guarded, struct buffer *record)
 {
 	char name[32], domain[32];
 	snprintf(name, sizeof name, "c%ld", number);
 	snprintf(domain, sizeof domain, "c%ld.test", number);
 	struct directory_customer customer = {.name = text_of(name),
-					      .takeover = limited ? TAKEOVER_ALERT : TAKEOVER_OFF};
+					      .takeover = guarded ? TAKEOVER_ALERT : TAKEOVER_OFF};
 	directory_customer_encode(&customer, record);
 	put(writer, DIRECTORY_CUSTOMERS, name, record);
 	directory_domain_encode(&(struct directory_domain){.name = text_of(domain), .customer = text_of(name)}, record);
@@ -51,7 +51,7 @@ static void put_login(struct directory_writer *writer, long number, struct text 
 	put(writer, DIRECTORY_LOGINS, name, record);
 }
 
-static void fill(struct directory_writer *writer, long logins, const char *spec)
+static void fill(struct directory_writer *writer, long logins, const char *spec, bool guarded)
 {
 	struct buffer record = {0}, rights = {0}, limits = {0};
 	struct limit limit = {.id = TEXT("bench")};
@@ -65,7 +65,7 @@ static void fill(struct directory_writer *writer, long logins, const char *spec)
 	}
 	for (long i = 0; i < logins; i++) {
 		if (i % LOGINS_EACH == 0)
-			put_customer(writer, i / LOGINS_EACH, spec != NULL, &record);
+			put_customer(writer, i / LOGINS_EACH, guarded, &record);
 		put_login(writer, i, buffer_view(&rights), buffer_view(&limits), &record);
 	}
 	buffer_free(&record);
@@ -78,13 +78,13 @@ int main(int argc, char **argv)
 	static const struct directory_writer_options options = {.mode = 0644, .group = (gid_t)-1};
 	struct directory_writer *writer;
 	if (argc < 3)
-		fail("usage", "policy_directory PATH LOGINS [LIMIT]");
+		fail("usage", "policy_directory PATH LOGINS [LIMIT [guard]]");
 	const char *why = directory_writer_open(argv[1], &options, &writer);
 	if (!why)
 		why = directory_writer_build(writer);
 	if (why)
 		fail(argv[1], why);
-	fill(writer, strtol(argv[2], NULL, 10), argc > 3 ? argv[3] : NULL);
+	fill(writer, strtol(argv[2], NULL, 10), argc > 3 ? argv[3] : NULL, argc > 4);
 	why = directory_writer_commit(writer, &(struct directory_state){.source = TEXT("bench")});
 	if (why)
 		fail(argv[1], why);

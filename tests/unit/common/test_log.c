@@ -127,6 +127,51 @@ static void controls(void **state)
 	assert_matches(out, ": %s%n$");
 }
 
+static off_t size_of(int fd)
+{
+	struct stat st;
+	return fstat(fd, &st) == 0 ? st.st_size : -1;
+}
+
+/* Ends the child with a word where a line is out too early, or not. */
+static void write_gathered(int fd)
+{
+	log_open("policyd", LOG_TARGET_STDERR, LOG_LEVEL_INFO);
+	log_gather();
+	log_info("one");
+	if (size_of(fd) != 0)
+		log_error("one did not wait");
+	log_warning("two");
+	log_info("three");
+	off_t before = size_of(fd);
+	log_flush();
+	if (before == 0 || size_of(fd) <= before)
+		log_error("three did not wait");
+	before = size_of(fd);
+	log_info("four");
+	if (size_of(fd) <= before)
+		log_error("four waited");
+	log_gather();
+	for (int i = 0; i < 1000; i++)
+		log_info("line %d", i);
+	log_flush();
+}
+
+static void gathers(void **state)
+{
+	static char out[200000];
+	(void)state;
+	unsetenv("JOURNAL_STREAM");
+	capture(write_gathered, out, sizeof out);
+	const char *at[] = {strstr(out, ": one\n"),  strstr(out, ": warning: two\n"), strstr(out, ": three\n"),
+			    strstr(out, ": four\n"), strstr(out, ": line 0\n"),       strstr(out, ": line 999\n")};
+	for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+		assert_non_null(at[i]);
+		assert_true(i == 0 || at[i] > at[i - 1]);
+	}
+	assert_null(strstr(out, "wait"));
+}
+
 static void write_long(int fd)
 {
 	static char text[10000];
@@ -193,7 +238,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(levels),   cmocka_unit_test(journal), cmocka_unit_test(redirected_from_journal),
-		cmocka_unit_test(controls), cmocka_unit_test(cuts),    cmocka_unit_test(threads),
+		cmocka_unit_test(controls), cmocka_unit_test(gathers), cmocka_unit_test(cuts),
+		cmocka_unit_test(threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
