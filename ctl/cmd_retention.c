@@ -6,6 +6,7 @@
 #include "ctl/check.h"
 #include "ctl/cmd.h"
 #include "ctl/cmd_internal.h"
+#include "ctl/csv.h"
 #include "ctl/database.h"
 
 /* The bouncer makes them too; this one is there for a bouncer that stands still. */
@@ -72,41 +73,43 @@ int cmd_retention_apply(struct ctl *ctl)
 	return 0;
 }
 
-int cmd_gdpr_export(struct ctl *ctl)
+/* The canonical form, which addresses are stored in, and the form that was typed, which remote servers may have used. */
+static int spellings(const char *word, struct buffer *out)
 {
 	char address[ADDR_MAX + 1];
-	int status = check_address(operand(ctl, 0), address);
-	return status ? status
-		      : database_print(
-				ctl, OUTPUT_LIST, "nothing is stored about this address",
-				"SELECT 'event' AS kind, e.customer, to_jsonb(e)::text AS row FROM support.events e "
-				"WHERE e.customer IN (SELECT customer FROM waybill.event_seq) "
-				"AND (e.recipient = $1 OR e.orig_recipient = $1 OR e.sender = $1) "
-				"UNION ALL SELECT 'suppression', s.customer, to_jsonb(s)::text "
-				"FROM support.suppressions s WHERE s.recipient = $1 "
-				"UNION ALL SELECT 'dead letter', NULL, to_jsonb(d)::text "
-				"FROM support.dead_letters d WHERE strpos(d.event || d.error, $1) > 0 "
-				"UNION ALL SELECT 'unparsed line', NULL, to_jsonb(u)::text "
-				"FROM support.unparsed u WHERE strpos(u.sample, $1) > 0 "
-				"UNION ALL SELECT 'annotation', a.customer, to_jsonb(a)::text "
-				"FROM waybill.annotations a WHERE strpos(coalesce(a.tag, '') || "
-				"coalesce(a.metadata::text, ''), $1) > 0 "
-				"UNION ALL SELECT 'audit', NULL, to_jsonb(a)::text FROM support.audit a "
-				"WHERE strpos(a.object || coalesce(a.before::text, '') || coalesce(a.after::text, ''), "
-				"$1) > 0",
-				PARAMS(address));
+	int status = check_address(word, address);
+	if (status)
+		return status;
+	array_add(out, text_of(address));
+	array_add(out, text_of(word));
+	array_end(out);
+	return 0;
+}
+
+int cmd_gdpr_export(struct ctl *ctl)
+{
+	struct buffer address = {0};
+	int status = spellings(operand(ctl, 0), &address);
+	if (!status)
+		status = database_print(ctl, OUTPUT_LIST, "nothing is stored about this address",
+					"SELECT kind, customer, \"row\"::text FROM waybill.find_address($1)",
+					PARAMS(buffer_string(&address)));
+	buffer_free(&address);
+	return status;
 }
 
 int cmd_gdpr_erase(struct ctl *ctl)
 {
-	char address[ADDR_MAX + 1];
-	int status = check_address(operand(ctl, 0), address);
-	if (status)
-		return status;
-	if (!ctl->yes)
-		return complain(EX_USAGE, "repeat it with --yes, after: waybill gdpr export ADDRESS",
-				"what is erased cannot be brought back");
-	return database_print(ctl, OUTPUT_RECORD, NULL,
-			      "SELECT events, suppressions, others FROM waybill.erase_address($1, $2::boolean)",
-			      PARAMS(address, option_given(ctl, "everything") ? "true" : "false"));
+	struct buffer address = {0};
+	int status = spellings(operand(ctl, 0), &address);
+	if (!status && !ctl->yes)
+		status = complain(EX_USAGE, "repeat it with --yes, after: waybill gdpr export ADDRESS",
+				  "what is erased cannot be brought back");
+	if (!status)
+		status = database_print(
+			ctl, OUTPUT_RECORD, NULL,
+			"SELECT events, suppressions, others FROM waybill.erase_address($1, $2::boolean)",
+			PARAMS(buffer_string(&address), option_given(ctl, "everything") ? "true" : "false"));
+	buffer_free(&address);
+	return status;
 }

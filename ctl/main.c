@@ -311,7 +311,7 @@ const struct command commands[] = {
 	 "Prints all that is stored about an address.", cmd_gdpr_export},
 	{"gdpr", "erase", "ADDRESS",
 	 {{"everything", NULL, "suppressions that the recipient asked for, too: mail may begin again"}},
-	 "Takes an address out of all events and suppressions; needs --yes.", cmd_gdpr_erase},
+	 "Takes an address out of all that is stored; needs --yes.", cmd_gdpr_erase},
 	{"accounting", "write", "DIR",
 	 {{"customer", "CUSTOMER", "only this customer's"},
 	  {"format", "jsonl|csv", "JSON Lines, or CSV with PowerMTA's columns; default jsonl"},

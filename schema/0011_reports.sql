@@ -30,15 +30,6 @@ BEGIN
 	END IF;
 END $$;
 
--- An address is taken out of these as well.
-ALTER FUNCTION waybill.erase_address(text, boolean) RENAME TO erase_address_of_events;
-CREATE FUNCTION waybill.erase_address(address text, everything boolean, OUT events bigint, OUT suppressions bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	DELETE FROM waybill.unverified_reports u WHERE position(lower(address) IN lower(u.report::text)) > 0;
-	SELECT e.events, e.suppressions INTO events, suppressions FROM waybill.erase_address_of_events(address, everything) e;
-END $$;
-
 -- The message of a token: whose it is, its host, and which of its recipients each of CLAIMS is or was called (NULL: none, or
 -- none yet of which the log tells the end). ONLY_RECIPIENT: the message's, when it had one alone. LATER: its log is not read
 -- to the end, ask again.
@@ -147,5 +138,4 @@ SELECT waybill.open_views();
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA waybill FROM PUBLIC, waybill_report;
 REVOKE ALL ON ALL TABLES IN SCHEMA waybill FROM waybill_report;
 GRANT EXECUTE ON FUNCTION waybill.keep_report, waybill.reported_message, waybill.record_report TO waybill_report, waybill_admin;
-GRANT EXECUTE ON FUNCTION waybill.erase_address TO waybill_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON waybill.unverified_reports TO waybill_admin;

@@ -268,33 +268,3 @@ SELECT waybill.open_views();
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA waybill FROM PUBLIC;
 GRANT SELECT ON waybill.dead_domains TO waybill_follow;
 GRANT SELECT, INSERT, UPDATE, DELETE ON waybill.dead_domains, waybill.dead_domain_policy, waybill.domain_failures TO waybill_admin;
-
--- An address is also in what could not be stored, in what no parser knew, in what applications said of their messages, and
--- in the audit of who suppressed it. The rows stay, without it.
-ALTER FUNCTION waybill.erase_address(text, boolean) RENAME TO erase_from_events;
-CREATE FUNCTION waybill.erase_address(address text, everything boolean, OUT events bigint, OUT suppressions bigint, OUT others bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-	gone text := 'erased@invalid';
-	more bigint;
-BEGIN
-	SELECT e.events, e.suppressions INTO events, suppressions FROM waybill.erase_from_events(address, everything) AS e;
-	UPDATE waybill.dead_letters d SET event = replace(d.event, address, gone), error = replace(d.error, address, gone)
-	WHERE strpos(d.event, address) > 0 OR strpos(d.error, address) > 0;
-	GET DIAGNOSTICS others = ROW_COUNT;
-	UPDATE waybill.unparsed u SET sample = replace(u.sample, address, gone) WHERE strpos(u.sample, address) > 0;
-	GET DIAGNOSTICS more = ROW_COUNT;
-	others := others + more;
-	UPDATE waybill.annotations a SET tag = replace(a.tag, address, gone), metadata = replace(a.metadata::text, address, gone)::jsonb
-	WHERE strpos(a.tag, address) > 0 OR strpos(a.metadata::text, address) > 0;
-	GET DIAGNOSTICS more = ROW_COUNT;
-	others := others + more;
-	UPDATE waybill.audit a SET object = replace(a.object, address, gone), before = replace(a.before::text, address, gone)::jsonb,
-		after = replace(a.after::text, address, gone)::jsonb
-	WHERE strpos(a.object, address) > 0 OR strpos(a.before::text, address) > 0 OR strpos(a.after::text, address) > 0;
-	GET DIAGNOSTICS more = ROW_COUNT;
-	others := others + more;
-END $$;
-REVOKE EXECUTE ON FUNCTION waybill.erase_address, waybill.erase_from_events FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION waybill.erase_address, waybill.erase_from_events TO waybill_admin;
