@@ -21,9 +21,11 @@ BLOCKED = {"bounce_class": "hard", "bounce_category": "ip-blocked", "bounce_scop
 class World:
     def __init__(self, folder):
         self.conf = folder / "waybill.conf"
-        self.conf.write_text(f"[ctl]\npostgres = host={os.environ['PGHOST']} user=postgres dbname=postgres\n")
+        reach = f"[ctl]\npostgres = host={os.environ['PGHOST']} dbname=postgres user="
+        self.conf.write_text(reach + "postgres\n")
         self.number = 0
         self.run("db", "migrate")
+        self.conf.write_text(reach + "waybill_admin\n")  # every command has what it needs by the grants
         self.db = psycopg2.connect("")
         self.db.autocommit = True
         self.signature = self.rows("SELECT unnest(proargnames), format_type(unnest(proargtypes), NULL) FROM pg_proc "
