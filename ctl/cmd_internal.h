@@ -10,6 +10,15 @@ struct rules;
 struct reply_facts;
 struct verdict;
 
+/* Behind an INSERT INTO waybill.suppressions AS s: what becomes of one that there is, where a WHERE after it says so. One
+ * that has ended is a new one; of one that holds its cause changes, and it ends no sooner. */
+#define SUPPRESSION_ANEW                                                                                              \
+	"ON CONFLICT (customer, recipient) DO UPDATE SET reason = excluded.reason, note = excluded.note, event_id = " \
+	"NULL, rule = NULL, provider = NULL, remote_mx = NULL, "                                                      \
+	"created_at = CASE WHEN s.expires_at <= now() THEN now() ELSE s.created_at END, "                             \
+	"expires_at = CASE WHEN s.expires_at <= now() THEN excluded.expires_at ELSE nullif(greatest(coalesce("        \
+	"s.expires_at, 'infinity'), coalesce(excluded.expires_at, 'infinity')), 'infinity') END "
+
 /* Is there such a customer? 0, or the exit status. */
 int customer_require(struct ctl *ctl, const char *customer);
 int customer_missing(const char *customer);

@@ -14,12 +14,12 @@ int cmd_suppress_add(struct ctl *ctl)
 		status = customer_require(ctl, operand(ctl, 0));
 	if (status)
 		return status;
-	long added =
-		database_count(ctl,
-			       "INSERT INTO waybill.suppressions (customer, recipient, reason, note, expires_at) "
-			       "VALUES ($1, $2, 'manual', coalesce($3, ''), waybill.point_in_time($4)) "
-			       "ON CONFLICT DO NOTHING RETURNING 1",
-			       PARAMS(operand(ctl, 0), recipient, option(ctl, "note"), option(ctl, "until")), &status);
+	long added = database_count(
+		ctl,
+		"INSERT INTO waybill.suppressions AS s (customer, recipient, reason, note, expires_at) "
+		"VALUES ($1, $2, 'manual', coalesce($3, ''), waybill.point_in_time($4)) " SUPPRESSION_ANEW
+		"WHERE s.expires_at <= now() RETURNING 1",
+		PARAMS(operand(ctl, 0), recipient, option(ctl, "note"), option(ctl, "until")), &status);
 	if (added == 0)
 		return complain(EX_CANTCREAT, "waybill suppress list CUSTOMER --recipient ADDRESS",
 				"%s is suppressed for %s already: nothing was changed", recipient, operand(ctl, 0));

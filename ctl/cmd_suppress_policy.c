@@ -100,11 +100,14 @@ int cmd_suppress_add_domain(struct ctl *ctl)
 	int status = check_domain(operand(ctl, 0), domain);
 	if (status)
 		return status;
-	long added = database_count(ctl,
-				    "INSERT INTO waybill.dead_domains (domain, reason, note, expires_at) VALUES ($1, "
-				    "'manual', coalesce($2, ''), coalesce(waybill.point_in_time($3), now() + interval "
-				    "'7 days')) ON CONFLICT DO NOTHING RETURNING 1",
-				    PARAMS(domain, option(ctl, "note"), option(ctl, "until")), &status);
+	long added =
+		database_count(ctl,
+			       "INSERT INTO waybill.dead_domains AS d (domain, reason, note, expires_at) VALUES ($1, "
+			       "'manual', coalesce($2, ''), coalesce(waybill.point_in_time($3), now() + interval "
+			       "'7 days')) ON CONFLICT (domain) DO UPDATE SET reason = excluded.reason, note = "
+			       "excluded.note, expires_at = excluded.expires_at, created_at = now(), customers = 0, "
+			       "messages = 0, event_id = NULL, rule = NULL WHERE d.expires_at <= now() RETURNING 1",
+			       PARAMS(domain, option(ctl, "note"), option(ctl, "until")), &status);
 	return added ? status
 		     : complain(EX_CANTCREAT, "waybill suppress domains",
 				"%s is refused for every customer already: nothing was changed", domain);

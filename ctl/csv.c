@@ -36,8 +36,10 @@ bool csv_next(struct text *line, struct buffer *out, const char **why)
 
 void csv_add(struct buffer *line, struct text field)
 {
-	bool quote = text_find(field, ',') != SIZE_MAX || text_find(field, '"') != SIZE_MAX ||
-		     text_find(field, '\n') != SIZE_MAX || text_find(field, '\r') != SIZE_MAX;
+	/* A line that begins with "#" is a comment to who reads it. */
+	bool quote = (!line->len && text_starts(field, TEXT("#"))) || text_find(field, ',') != SIZE_MAX ||
+		     text_find(field, '"') != SIZE_MAX || text_find(field, '\n') != SIZE_MAX ||
+		     text_find(field, '\r') != SIZE_MAX;
 	if (line->len)
 		buffer_char(line, ',');
 	if (!quote) {

@@ -56,6 +56,18 @@ static int refuse_expiries(struct import *import)
 	return status;
 }
 
+/* Of several lines about a recipient the first counts, but what the recipient asked for goes before. It also outlives a
+ * bounce that is known already, as in waybill.record_report(). */
+#define ASKED "IN ('complaint', 'unsubscribe') "
+static const char insert[] =
+	"INSERT INTO waybill.suppressions AS s (customer, recipient, reason, expires_at, note) "
+	"SELECT DISTINCT ON (recipient) $1, recipient, reason, waybill.point_in_time(nullif(expires, '')), note "
+	"FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY "
+	"AS line (recipient, reason, expires, note, n) WHERE waybill.is_point_in_time(expires) "
+	"ORDER BY recipient, reason " ASKED "DESC, n " SUPPRESSION_ANEW
+	"WHERE s.expires_at <= now() OR (s.reason IN ('hard-bounce', 'soft-bounce') AND excluded.reason " ASKED
+	") RETURNING 1";
+
 static int flush(struct import *import)
 {
 	struct buffer *arrays[] = {&import->lines, &import->recipients, &import->reasons, &import->expiries,
@@ -67,16 +79,11 @@ static int flush(struct import *import)
 	int status = refuse_expiries(import);
 	if (status)
 		return status;
-	long added = database_count(
-		import->ctl,
-		"INSERT INTO waybill.suppressions (customer, recipient, reason, expires_at, note) "
-		"SELECT $1, recipient, reason, waybill.point_in_time(nullif(expires, '')), note "
-		"FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) "
-		"AS line (recipient, reason, expires, note) WHERE waybill.is_point_in_time(expires) "
-		"ON CONFLICT DO NOTHING RETURNING 1",
-		PARAMS(operand(import->ctl, 0), buffer_string(&import->recipients), buffer_string(&import->reasons),
-		       buffer_string(&import->expiries), buffer_string(&import->notes)),
-		&status);
+	long added = database_count(import->ctl, insert,
+				    PARAMS(operand(import->ctl, 0), buffer_string(&import->recipients),
+					   buffer_string(&import->reasons), buffer_string(&import->expiries),
+					   buffer_string(&import->notes)),
+				    &status);
 	if (added < 0)
 		return status;
 	import->imported += (size_t)added;

@@ -125,8 +125,9 @@ DECLARE
 	d waybill.dead_domains := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
 BEGIN
 	INSERT INTO waybill.changes (kind, key) VALUES ('suppression', '* ' || d.domain);
-	IF TG_OP <> 'UPDATE' THEN
-		PERFORM waybill.tell('-', CASE WHEN TG_OP = 'INSERT' THEN 'suppression.created' ELSE 'suppression.deleted' END, NULL,
+	-- One that had ended begins anew.
+	IF (CASE WHEN TG_OP = 'UPDATE' THEN OLD.expires_at <= now() AND NEW.expires_at > now() ELSE true END) THEN
+		PERFORM waybill.tell('-', CASE WHEN TG_OP = 'DELETE' THEN 'suppression.deleted' ELSE 'suppression.created' END, NULL,
 		                     jsonb_build_object('domain', d.domain, 'reason', d.reason, 'event_id', d.event_id, 'rule', d.rule,
 		                                        'note', d.note, 'expires_at', d.expires_at, 'customers', d.customers,
 		                                        'messages', d.messages,

@@ -115,5 +115,34 @@ BEGIN
 	others := others + more;
 END $$;
 
+-- A suppression that has ended is none: to enter it again is to create it, and to take away what is left of it is no news.
+CREATE OR REPLACE FUNCTION waybill.tell_suppression() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	s waybill.suppressions := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+BEGIN
+	IF EXISTS (SELECT FROM waybill.customers c WHERE c.customer = s.customer) THEN
+		PERFORM waybill.tell(s.customer, CASE WHEN TG_OP = 'DELETE' THEN 'suppression.deleted' ELSE 'suppression.created' END,
+		                     s.recipient,
+		                     jsonb_build_object('reason', s.reason, 'event_id', s.event_id, 'rule', s.rule, 'note', s.note,
+		                                        'expires_at', s.expires_at,
+		                                        'by', coalesce(nullif(current_setting('waybill.who', true), ''), session_user)));
+	END IF;
+	RETURN NULL;
+END $$;
+DROP TRIGGER tell ON waybill.suppressions;
+CREATE TRIGGER tell AFTER INSERT ON waybill.suppressions FOR EACH ROW EXECUTE FUNCTION waybill.tell_suppression();
+CREATE TRIGGER tell_again AFTER UPDATE ON waybill.suppressions FOR EACH ROW
+	WHEN (OLD.expires_at <= now() AND coalesce(NEW.expires_at > now(), true)) EXECUTE FUNCTION waybill.tell_suppression();
+CREATE TRIGGER tell_end AFTER DELETE ON waybill.suppressions FOR EACH ROW
+	WHEN (coalesce(OLD.expires_at > now(), true)) EXECUTE FUNCTION waybill.tell_suppression();
+DROP TRIGGER audit ON waybill.suppressions;
+CREATE TRIGGER audit AFTER INSERT OR UPDATE ON waybill.suppressions
+	FOR EACH ROW WHEN (session_user NOT IN ('waybill_bouncer', 'waybill_report'))
+	EXECUTE FUNCTION waybill.keep_audit('suppression', 'customer', 'recipient');
+CREATE TRIGGER audit_end AFTER DELETE ON waybill.suppressions
+	FOR EACH ROW WHEN (session_user NOT IN ('waybill_bouncer', 'waybill_report') AND coalesce(OLD.expires_at > now(), true))
+	EXECUTE FUNCTION waybill.keep_audit('suppression', 'customer', 'recipient');
+
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA waybill FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION waybill.find_address, waybill.erase_address TO waybill_admin;

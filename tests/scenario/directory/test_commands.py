@@ -128,13 +128,13 @@ def test_audit_names_person_command_and_values_but_no_secret(stack, waybill):
 
 
 def test_suppressions_go_out_and_in_again(stack, waybill):
-    lines = 'a@dest.test,manual,2030-01-01T00:00:00Z,"a, note"\n"""q,q""@dest.test",import,,\n'
+    lines = 'a@dest.test,manual,2030-01-01T00:00:00Z,"a, note"\n"""q,q""@dest.test",import,,\n"#1@dest.test",import,,#\n'
     status, out, error = waybill("suppress", "import", "acme", "-", "--json", input=lines + "# no line\n\nnonsense\nb@dest.test,because\n")
-    assert status == 65 and json.loads(out) == {"imported": 2, "existing": 0, "refused": 2}
-    assert "standard input:5: " in error and "standard input:6: " in error
+    assert status == 65 and json.loads(out) == {"imported": 3, "existing": 0, "refused": 2}
+    assert "standard input:6: " in error and "standard input:7: " in error
     exported = waybill("suppress", "export", "acme")[1]
     assert sorted(exported.splitlines()) == sorted(lines.splitlines())
-    assert json.loads(waybill("suppress", "import", "acme", "-", "--json", input=exported)[1])["existing"] == 2
+    assert json.loads(waybill("suppress", "import", "acme", "-", "--json", input=exported)[1])["existing"] == 3
 
 
 def test_a_bad_row_of_an_import_costs_no_other(stack, waybill):

@@ -92,6 +92,15 @@ def test_by_hand_and_switched_off(policy):
     assert policy.rows("SELECT what FROM waybill.audit WHERE object = 'dead domain typo.example'") == [("suppress add-domain",)]
 
 
+def test_one_that_has_ended_is_entered_again(policy):
+    policy.run("suppress", "add-domain", "again.example", "--until", "+2 days")
+    policy.run("suppress", "add-domain", "again.example", code=73)
+    policy.rows("UPDATE waybill.dead_domains SET expires_at = now() - interval '1 second'")
+    policy.run("suppress", "add-domain", "again.example", "--note", "still")
+    assert policy.rows("SELECT domain, note, in_force FROM support.dead_domains") == [("again.example", "still", True)]
+    assert policy.one("SELECT count(*) FROM waybill.events WHERE type = 'suppression.created' AND detail ->> 'domain' = 'again.example'") == 2
+
+
 def test_too_many_at_once_are_our_resolvers_fault(policy):
     policy.run("suppress", "domain-policy", "--most", "3")
     for i in range(6):

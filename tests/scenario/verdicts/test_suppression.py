@@ -77,6 +77,51 @@ def test_what_a_person_decided_stays(world):
     assert world.suppression(customer, "stay@manual.example") == ("manual", None)
 
 
+def end(world, customer, recipient):
+    world.rows("UPDATE waybill.suppressions SET expires_at = now() - interval '1 second', created_at = now() - interval '9 days' "
+               "WHERE customer = %s AND recipient = %s", customer, recipient)
+
+
+def told(world, customer):
+    return [kind for kind, in world.rows("SELECT type FROM waybill.events WHERE customer = %s AND type LIKE 'suppression.%%' ORDER BY seq",
+                                         customer)]
+
+
+def test_one_that_has_ended_is_none(world):
+    """It can be entered again by hand and by a file, is told of as a new one, and its remains go without a word."""
+    customer = world.customer("ended")
+    for recipient in ("hand@ended.example", "file@ended.example", "left@ended.example"):
+        world.record(world.event(customer, "bounced", recipient, **CLOSED))
+        end(world, customer, recipient)
+    world.run("suppress", "add", customer, "hand@ended.example", "--note", "again")
+    world.run("suppress", "add", customer, "hand@ended.example", code=73)
+    counts = json.loads(world.run("suppress", "import", customer, "-", "--json", stdin="file@ended.example,import,2035-01-01\nhand@ended.example\n"))
+    assert counts == {"imported": 1, "existing": 1, "refused": 0}
+    assert world.rows("SELECT recipient, reason, rule, event_id, expires_at > now(), created_at > now() - interval '1 hour' FROM "
+                      "waybill.suppressions WHERE customer = %s ORDER BY 1", customer) == [
+        ("file@ended.example", "import", None, None, True, True), ("hand@ended.example", "manual", None, None, None, True),
+        ("left@ended.example", "hard-bounce", "text/inactive", world.one(
+            "SELECT event_id FROM waybill.suppressions WHERE recipient = 'left@ended.example'"), False, False)]
+    world.run("suppress", "remove", customer, "left@ended.example")
+    assert told(world, customer) == ["suppression.created"] * 5
+    world.run("suppress", "remove", customer, "hand@ended.example")
+    assert told(world, customer)[5:] == ["suppression.deleted"]
+
+
+@pytest.mark.parametrize("reason", ["unsubscribe", "complaint"])
+def test_what_a_file_says_the_recipient_asked_for_outlives_bounces(world, reason):
+    customer = world.customer(f"asked-{reason}")
+    for i, why in enumerate((HARD, CLOSED)):
+        world.record(world.event(customer, "bounced", f"b{i}@asked.example", **why))
+    world.run("suppress", "add", customer, "hand@asked.example")
+    lines = f"b0@asked.example,{reason},2035-01-01\nb1@asked.example,hard-bounce\nb1@asked.example,{reason}\nhand@asked.example,{reason}\n"
+    assert json.loads(world.run("suppress", "import", customer, "-", "--json", stdin=lines))["imported"] == 2
+    assert world.rows("SELECT recipient, reason, rule, expires_at FROM waybill.suppressions WHERE customer = %s ORDER BY 1", customer) == [
+        ("b0@asked.example", reason, None, None), ("b1@asked.example", reason, None, None), ("hand@asked.example", "manual", None, None)]
+    world.run("suppress", "revert", "--customer", customer, "--since", "2020-01-01")
+    assert world.one("SELECT count(*) FROM waybill.suppressions WHERE customer = %s", customer) == 3
+
+
 def test_who_why_and_which_event(world):
     customer = world.customer("why")
     cause = world.event(customer, "bounced", "a@why.example", **HARD)
