@@ -292,6 +292,7 @@ static int is_visible(const struct dirent *entry)
 	return entry->d_name[0] != '.';
 }
 
+/* How many manifests FOLDER itself holds; -1 with errno when it cannot be read. */
 static long verify_folder(const char *folder, accounting_visit *visit, void *context)
 {
 	struct dirent **names;
@@ -303,19 +304,28 @@ static long verify_folder(const char *folder, accounting_visit *visit, void *con
 	}
 	if (count >= 0)
 		free(names);
-	return count < 0 ? 0 : count;
+	return count;
+}
+
+/* A customer's folder: what cannot be read is a fault, a file beside the folders is none. */
+static long verify_customer(const char *folder, accounting_visit *visit, void *context)
+{
+	long manifests = verify_folder(folder, visit, context);
+	if (manifests < 0 && errno != ENOTDIR)
+		visit(context, folder, strerror(errno));
+	return manifests < 0 ? 0 : manifests;
 }
 
 long accounting_verify(const char *dir, accounting_visit *visit, void *context)
 {
 	struct dirent **names;
-	int count = scandir(dir, &names, is_visible, alphasort);
-	long manifests = 0;
+	long manifests = verify_folder(dir, visit, context);
+	int count = manifests < 0 ? -1 : scandir(dir, &names, is_visible, alphasort);
 	if (count < 0)
 		return -1;
 	for (int i = 0; i < count; i++) {
 		char *folder = join(dir, "", names[i]->d_name);
-		manifests += verify_folder(folder, visit, context);
+		manifests += verify_customer(folder, visit, context);
 		free(folder);
 		free(names[i]);
 	}

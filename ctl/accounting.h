@@ -6,7 +6,8 @@
  * stands on the disk, and the SHA-256 of the manifest before it (empty for the first): whoever has the last manifest can
  * prove every file before.
  *
- * A file is written under a name that begins with a dot, synced, then renamed, its manifest after it: a manifest's file is
+ * One run at a time writes them (waybill accounting write takes a lock in Postgres), and one node: the chain of a customer is
+ * on one disk. A file is written under a name that begins with a dot, synced, then renamed, its manifest after it: a manifest's file is
  * always whole. */
 
 #include "common/text.h"
@@ -32,8 +33,9 @@ int accounting_end(struct accounting_writer **writer, struct accounting_file *fi
 /* Leaves nothing behind. */
 void accounting_drop(struct accounting_writer **writer);
 
-/* Checks every manifest below DIR: the file is there and is what the manifest says, the chain and the seqs are unbroken.
- * VISIT is called for each fault. Returns how many manifests were read; -1 with errno when DIR cannot be. */
+/* Checks every manifest in DIR and in its folders (so DIR may be a customer's as well): the file is there and is what the
+ * manifest says, the chain and the seqs are unbroken. VISIT is called for each fault, as for a folder that cannot be read.
+ * Returns how many manifests were read; -1 with errno when DIR cannot be. */
 typedef void accounting_visit(void *context, const char *path, const char *fault);
 long accounting_verify(const char *dir, accounting_visit *visit, void *context);
 

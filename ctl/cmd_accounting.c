@@ -157,6 +157,15 @@ static int write_next(struct ctl *ctl, const char *customer, const char *folder,
 	return status;
 }
 
+/* Two runs would write the same file, or each a part of the chain. The lock ends with the connection. */
+static int take_turn(struct ctl *ctl)
+{
+	int status = database_exists(ctl, "SELECT WHERE pg_try_advisory_lock(7225061731448512363)", NO_PARAMS);
+	return status == 1 ? complain(EX_TEMPFAIL, "wait until it has ended; let one node write",
+				      "another waybill accounting write is at work")
+			   : status;
+}
+
 int cmd_accounting_write(struct ctl *ctl)
 {
 	struct pg_result *customers = NULL;
@@ -165,7 +174,11 @@ int cmd_accounting_write(struct ctl *ctl)
 	if (format && !csv && strcmp(format, "jsonl") != 0)
 		return complain(EX_USAGE, NULL, "--format %s: jsonl or csv is wanted", format);
 	const char *extension = csv ? zstd ? "csv.zst" : "csv" : zstd ? "jsonl.zst" : "jsonl";
-	int status = database_query(ctl, behind, PARAMS(option(ctl, "customer")), &customers);
+	int status = take_turn(ctl);
+	if (!status)
+		status = database_query(ctl, behind, PARAMS(option(ctl, "customer")), &customers);
+	if (status)
+		return status;
 	struct output *output = output_new(OUTPUT_LIST, ctl->json);
 	for (size_t i = 0; !status && i < pg_rows(customers); i++) {
 		struct buffer folder = {0};
@@ -194,6 +207,9 @@ int cmd_accounting_verify(struct ctl *ctl)
 	long manifests = accounting_verify(operand(ctl, 0), print_fault, &faults);
 	if (manifests < 0)
 		return complain(EX_NOINPUT, NULL, "%s: %s", operand(ctl, 0), strerror(errno));
+	if (!manifests && !faults)
+		return complain(EX_NOINPUT, "waybill accounting verify DIR, as it was given to accounting write",
+				"%s: there is no manifest in it or in its folders", operand(ctl, 0));
 	remark("%ld manifests, %zu faults", manifests, faults);
 	return faults ? EX_DATAERR : 0;
 }

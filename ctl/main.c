@@ -317,10 +317,10 @@ const struct command commands[] = {
 	  {"format", "jsonl|csv", "JSON Lines, or CSV with PowerMTA's columns; default jsonl"},
 	  {"zstd", NULL, "compressed: waybill-….jsonl.zst"},
 	  {"until", "TIME", "hours that were over by then; default now"}},
-	 "Writes DIR/CUSTOMER/, a file and a manifest for each hour that is over; for an hourly timer.",
+	 "Writes DIR/CUSTOMER/, a file and a manifest for each hour that is over; for an hourly timer on one node.",
 	 cmd_accounting_write},
 	{"accounting", "verify", "DIR", {{0}},
-	 "Checks accounting files against their manifests, and the manifests' chain.", cmd_accounting_verify},
+	 "Checks the accounting files in DIR or DIR/CUSTOMER against their manifests, and the manifests' chain.", cmd_accounting_verify},
 
 	{"audit", "list", "",
 	 {{"object", "TEXT", "only objects with this in their name, as \"login app@acme\""},

@@ -13,6 +13,7 @@ import tempfile
 import time
 from datetime import datetime, timedelta, timezone
 
+import psycopg2
 import pytest
 
 from .conftest import HARD, WAYBILL
@@ -129,6 +130,42 @@ def test_verify_finds(world, folder, harm, fault):
     assert world.run("accounting", "verify", str(folder)) == ""
     harm({"manifest": manifests[1], "file": files[1]})
     assert fault in world.run("accounting", "verify", str(folder), code=65)
+
+
+def test_verify_says_so_when_it_has_read_nothing(world, folder):
+    """A customer's folder will do as well as the one above; not one above that, and none that cannot be read."""
+    customer = world.customer("levels")
+    hours_ago(world, customer, 3, 2)
+    (folder / "in").mkdir()
+    world.run("accounting", "write", str(folder / "in"), "--customer", customer)
+    own = folder / "in" / customer
+    (folder / "in" / "README").write_text("no folder")
+    for good in (folder / "in", own):
+        assert world.run("accounting", "verify", str(good)) == ""
+    world.run("accounting", "verify", str(folder), code=66)
+    world.run("accounting", "verify", str(folder / "nothing"), code=66)
+    next(own.glob("*.jsonl")).write_text("forged")
+    assert "SHA-256 differs" in world.run("accounting", "verify", str(own), code=65)
+    (folder / "conf").write_text("")
+    nobody = ["setpriv", "--reuid=nobody", "--clear-groups"] if os.geteuid() == 0 else []
+    for harmed, code in ((own, 65), (folder / "in", 66)):
+        harmed.chmod(0)
+        done = subprocess.run([*nobody, WAYBILL, "-c", folder / "conf", "accounting", "verify", folder / "in"], capture_output=True, text=True)
+        assert done.returncode == code and "Permission denied" in done.stdout + done.stderr, done.stderr
+
+
+def test_one_run_at_a_time(world, folder):
+    customer = world.customer("turns")
+    hours_ago(world, customer, 3, 2)
+    other = psycopg2.connect("")
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(7225061731448512363)")
+    done = subprocess.run([WAYBILL, "-c", world.conf, "accounting", "write", folder, "--customer", customer], capture_output=True, text=True)
+    assert done.returncode == 75 and "another waybill accounting write is at work" in done.stderr, done.stderr
+    assert list(folder.iterdir()) == []
+    other.close()
+    world.run("accounting", "write", str(folder), "--customer", customer)
+    assert len(list((folder / customer).glob("*.jsonl"))) == 1
 
 
 def test_the_chain_can_be_checked_by_anybody(world, folder):
