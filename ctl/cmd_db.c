@@ -106,7 +106,9 @@ static int migrate_one(struct ctl *ctl, struct output *output, const struct migr
 
 int cmd_db_migrate(struct ctl *ctl)
 {
-	int status = query(ctl, "SELECT pg_advisory_lock(" LOCK ")", NO_PARAMS, NULL);
+	int status = option(ctl, "role") ? database_as(ctl, option(ctl, "role")) : 0;
+	if (!status)
+		status = query(ctl, "SELECT pg_advisory_lock(" LOCK ")", NO_PARAMS, NULL);
 	if (status)
 		return status;
 	struct output *output = output_new(OUTPUT_LIST, ctl->json);

@@ -31,6 +31,23 @@ struct pg *database_pg(struct ctl *ctl)
 	return ctl->database->pg;
 }
 
+#define ROLE_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+
+int database_as(struct ctl *ctl, const char *role)
+{
+	const char *given = ctl->settings.postgres;
+	struct buffer conninfo = {0};
+	bool uri = strstr(given, "://") != NULL;
+	if (!*role || role[strspn(role, ROLE_CHARACTERS)])
+		return complain(EX_DATAERR, NULL, "role \"%s\": a-z, 0-9, \"_\" and \"-\" are wanted", role);
+	/* Of two users libpq takes the last. */
+	buffer_format(&conninfo, "%s%cuser=%s", given, !uri ? ' ' : strchr(given, '?') ? '&' : '?', role);
+	ctl->database = memory_zero(1, sizeof(*ctl->database));
+	ctl->database->pg = pg_new(buffer_string(&conninfo), "waybill");
+	buffer_free(&conninfo);
+	return 0;
+}
+
 /* What a failure means to whom it happened: by the beginning of the SQLSTATE. */
 struct meaning {
 	const char *sqlstate;
@@ -38,14 +55,18 @@ struct meaning {
 	const char *what, *next;
 };
 
+static const char refused_next[] =
+	"check [ctl] postgres in waybill.conf, pg_hba.conf and pg_ident.conf; README has the lines";
+
 static const struct meaning meanings[] = {
 	{"3F000", EX_CONFIG, "the schema is not there", "waybill db migrate"},
 	{"42P01", EX_CONFIG, "the schema is older than this program", "waybill db migrate"},
 	{"42703", EX_CONFIG, "the schema is older than this program", "waybill db migrate"},
 	{"42883", EX_CONFIG, "the schema is older than this program", "waybill db migrate"},
 	{"42501", EX_NOPERM, "the role may not do this", "connect as waybill_admin: [ctl] postgres in waybill.conf"},
-	{"28", EX_NOPERM, "Postgres refuses the role", "check [ctl] postgres in waybill.conf, and pg_hba.conf"},
-	{"3D000", EX_CONFIG, "there is no such database", "createdb -O waybill_admin waybill; waybill db migrate"},
+	{"28", EX_NOPERM, "Postgres refuses the role", refused_next},
+	{"3D000", EX_CONFIG, "there is no such database",
+	 "as the account postgres: createdb waybill; waybill db migrate --role postgres"},
 	{"22007", EX_DATAERR, "not a time: use \"2026-12-31\", \"2026-12-31 18:00\" or \"+30 days\"", NULL},
 	{"22008", EX_DATAERR, "not a time: use \"2026-12-31\", \"2026-12-31 18:00\" or \"+30 days\"", NULL},
 	{"22", EX_DATAERR, "a value is not acceptable", NULL},
@@ -61,6 +82,9 @@ int database_complain(struct ctl *ctl, enum pg_status status)
 		if (*state && text_starts(text_of(state), text_of(meanings[i].sqlstate)))
 			return complain(meanings[i].status, meanings[i].next, "%s: %.*s", meanings[i].what,
 					TEXT_ARG(message));
+	/* While connecting, libpq has no SQLSTATE. */
+	if (status == PG_RETRY && text_search(message, TEXT("authentication failed")) != SIZE_MAX)
+		return complain(EX_NOPERM, refused_next, "Postgres refuses the role: %.*s", TEXT_ARG(message));
 	if (status == PG_RETRY)
 		return complain(EX_TEMPFAIL, "bring Postgres back and repeat the command",
 				"Postgres does not answer: %.*s (nothing was changed; mail flows on from the snapshot)",

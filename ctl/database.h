@@ -16,6 +16,8 @@ struct database;
 #define PARAMS(...) (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)
 #define NO_PARAMS   NULL, 0
 
+/* Connects as ROLE instead of the one that [ctl] postgres names; before the first statement. 0, or an exit status. */
+int database_as(struct ctl *ctl, const char *role);
 /* Runs one statement. 0 and *RESULT (may be NULL when nobody wants it); or an exit status, the reason printed. */
 int database_query(struct ctl *ctl, const char *sql, const char *const *params, size_t count,
 		   struct pg_result **result);

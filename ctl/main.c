@@ -269,7 +269,8 @@ const struct command commands[] = {
 	 "Checks every entry of this node's snapshot.", cmd_directory_verify},
 
 	{"db", "migrate", "",
-	 {{"dry-run", NULL, "only say what would be applied"}},
+	 {{"dry-run", NULL, "only say what would be applied"},
+	  {"role", "ROLE", "who makes it and owns it, as postgres; default [ctl] postgres's"}},
 	 "Brings the database's schema up to date.", cmd_db_migrate},
 	{"db", "status", "", {{0}},
 	 "Says which migrations are applied.", cmd_db_status},
