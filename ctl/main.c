@@ -306,8 +306,9 @@ const struct command commands[] = {
 	{"retention", "list", "", {{0}},
 	 "Lists how long events are kept; the row without a customer is for all others.", cmd_retention_list},
 	{"retention", "apply", "", {{0}},
-	 "Makes the days ahead, drops the days and deletes the events that nobody keeps any more; for a daily "
-	 "timer.", cmd_retention_apply},
+	 "Makes the days ahead, and forgets events that nobody keeps any more, with what else names people and is as "
+	 "old; of the audit, acts upon suppressions that are gone, after 400 days. For a daily timer.",
+	 cmd_retention_apply},
 	{"gdpr", "export", "ADDRESS", {{0}},
 	 "Prints all that is stored about an address.", cmd_gdpr_export},
 	{"gdpr", "erase", "ADDRESS",

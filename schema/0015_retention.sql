@@ -144,5 +144,153 @@ CREATE TRIGGER audit_end AFTER DELETE ON waybill.suppressions
 	FOR EACH ROW WHEN (session_user NOT IN ('waybill_bouncer', 'waybill_report') AND coalesce(OLD.expires_at > now(), true))
 	EXECUTE FUNCTION waybill.keep_audit('suppression', 'customer', 'recipient');
 
+-- A mailbox that is full by a mail that comes back was delivered to before, by the log: a delivery is no word against such a
+-- failure, and only time forgets it.
+ALTER TABLE waybill.soft_failures ADD COLUMN async boolean NOT NULL DEFAULT false;
+
+CREATE OR REPLACE FUNCTION waybill.judge_bounce(e waybill.events) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	policy waybill.policies := waybill.policy_of(e.customer);
+	what text := waybill.consequence(e.bounce_class, e.bounce_category, e.bounce_scope);
+	failures bigint;
+	reason text := 'hard-bounce';
+	ttl interval := CASE what WHEN 'permanent' THEN policy.hard_ttl WHEN 'temporary' THEN policy.closed_ttl ELSE policy.soft_ttl END;
+BEGIN
+	IF what = 'none' THEN
+		RETURN NULL;
+	END IF;
+	IF what = 'count' THEN
+		INSERT INTO waybill.soft_failures (customer, recipient, host, queue_id, failed_at, async)
+		VALUES (e.customer, e.recipient, e.host, e.queue_id, e.occurred_at, coalesce(e.bounce_async, false)) ON CONFLICT DO NOTHING;
+		SELECT count(*) INTO failures FROM waybill.soft_failures s
+		WHERE s.customer = e.customer AND s.recipient = e.recipient AND s.failed_at > e.occurred_at - policy.soft_window;
+		IF failures < policy.soft_messages THEN
+			RETURN NULL;
+		END IF;
+		reason := 'soft-bounce';
+	END IF;
+	IF waybill.braked(coalesce(e.provider, e.recipient_domain, ''), e.occurred_at) THEN
+		UPDATE waybill.brakes SET spared = spared + 1 WHERE provider = coalesce(e.provider, e.recipient_domain, '');
+		RETURN 'frozen';
+	END IF;
+	DELETE FROM waybill.soft_failures s WHERE s.customer = e.customer AND s.recipient = e.recipient;
+	RETURN waybill.suppress(e, reason, e.occurred_at + ttl);
+END $$;
+
+CREATE OR REPLACE FUNCTION waybill.judge_recipients(stored waybill.events[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	e waybill.events;
+	word text;
+	customers text[] := '{}';
+	recipients text[] := '{}';
+	ids text[] := '{}';
+	times timestamptz[] := '{}';
+	words text[] := '{}';
+	first timestamptz;
+	last timestamptz;
+BEGIN
+	INSERT INTO waybill.rollups AS r (customer, hour, provider, type, category, class, events)
+	SELECT v.customer, date_trunc('hour', v.occurred_at, 'UTC'), coalesce(v.provider, ''), v.type, coalesce(v.bounce_category, ''),
+	       coalesce(v.bounce_class, ''), count(*)
+	FROM unnest(stored) AS v
+	GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+	ON CONFLICT (customer, hour, provider, type, category, class) DO UPDATE SET events = r.events + excluded.events;
+	INSERT INTO waybill.outcomes AS o (provider, minute, final, hard)
+	SELECT coalesce(v.provider, v.recipient_domain, ''), date_trunc('minute', v.occurred_at), count(*),
+	       count(*) FILTER (WHERE waybill.consequence(v.bounce_class, v.bounce_category, v.bounce_scope) IN ('permanent', 'temporary'))
+	FROM unnest(stored) AS v
+	WHERE v.type IN ('message.delivered', 'message.bounced')
+	GROUP BY 1, 2 ORDER BY 1, 2
+	ON CONFLICT (provider, minute) DO UPDATE SET final = o.final + excluded.final, hard = o.hard + excluded.hard;
+	DELETE FROM waybill.soft_failures s
+	USING unnest(stored) AS v
+	WHERE v.type = 'message.delivered' AND s.customer = v.customer AND s.recipient = v.recipient AND s.failed_at <= v.occurred_at
+	  AND NOT s.async;
+	-- A delivery between two failures of one batch counts where it stands.
+	FOR e IN
+		SELECT (b.v).* FROM (
+			SELECT v, bool_or(v.type <> 'message.delivered') OVER (PARTITION BY v.customer, v.recipient) AS failed
+			FROM unnest(stored) AS v
+			WHERE v.type IN ('message.bounced', 'message.complained', 'message.delivered') AND v.customer <> '-'
+			  AND v.recipient IS NOT NULL) AS b
+		WHERE b.failed ORDER BY (b.v).customer, (b.v).recipient, (b.v).occurred_at, (b.v).seq
+	LOOP
+		IF e.type = 'message.delivered' THEN
+			DELETE FROM waybill.soft_failures s
+			WHERE s.customer = e.customer AND s.recipient = e.recipient AND s.failed_at <= e.occurred_at AND NOT s.async;
+			CONTINUE;
+		END IF;
+		word := CASE WHEN e.type = 'message.complained'
+		             THEN waybill.suppress(e, 'complaint', e.occurred_at + (waybill.policy_of(e.customer)).complaint_ttl)
+		             ELSE waybill.judge_bounce(e) END;
+		CONTINUE WHEN word IS NULL;
+		customers := customers || e.customer;
+		recipients := recipients || e.recipient;
+		ids := ids || e.event_id;
+		times := times || e.occurred_at;
+		words := words || word;
+	END LOOP;
+	-- FIRST and LAST let Postgres leave the other days alone.
+	SELECT min(t), max(t) INTO first, last FROM unnest(times) AS t;
+	UPDATE waybill.events v SET suppression = u.word, suppression_expires = (SELECT s.expires_at FROM waybill.suppressions s
+		WHERE u.word <> 'frozen' AND s.customer = u.customer AND s.recipient = u.recipient)
+	FROM unnest(customers, recipients, ids, times, words) AS u (customer, recipient, id, at, word)
+	WHERE v.customer = u.customer AND v.occurred_at = u.at AND v.event_id = u.id AND v.occurred_at BETWEEN first AND last;
+END $$;
+
+-- As in 0004; a paused endpoint is owed its events until it goes on.
+CREATE OR REPLACE FUNCTION waybill.record_own_event(customer text, type text, event_id text, host text, detail jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+	number bigint;
+BEGIN
+	INSERT INTO waybill.event_seq AS s (customer, last) VALUES (record_own_event.customer, 1)
+	ON CONFLICT (customer) DO UPDATE SET last = s.last + 1 RETURNING s.last INTO number;
+	INSERT INTO waybill.events (customer, seq, event_id, type, occurred_at, host, instance, queue_id, source_kind, detail)
+	VALUES (record_own_event.customer, number, record_own_event.event_id, record_own_event.type, now(),
+	        record_own_event.host, 'waybill', '-', 'directory', record_own_event.detail);
+	INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)
+	SELECT e.customer, e.endpoint, record_own_event.event_id, now() FROM waybill.endpoints AS e
+	WHERE e.customer = record_own_event.customer AND e.status <> 'disabled'
+	  AND (e.events = '{}' OR record_own_event.type = ANY (e.events));
+	NOTIFY waybill_deliveries;
+END $$;
+
+-- Forgets what is older than its customer's retention, or than the longest where it is nobody's: see 0005. What follows from
+-- events goes when nothing asks for it any longer: soft failures with the longest window that counts them. An act of a person
+-- upon a suppression is on record for 400 days, and as long as the suppression: who did it is asked then; the rest of the
+-- audit is about customers and their settings, and stays.
+ALTER FUNCTION waybill.prune_events(timestamptz) RENAME TO prune_stored_events;
+CREATE FUNCTION waybill.prune_events(now timestamptz DEFAULT now(), OUT days integer, OUT events bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	longest timestamptz;
+BEGIN
+	SELECT p.days, p.events INTO days, events FROM waybill.prune_stored_events(prune_events.now) AS p;
+	SELECT prune_events.now - make_interval(days => max(p.retention_days)) INTO longest FROM waybill.policies p;
+	DELETE FROM waybill.dead_letters d WHERE d.at < longest;
+	DELETE FROM waybill.unparsed u WHERE u.last_at < longest;
+	DELETE FROM waybill.annotations a WHERE a.said_at < prune_events.now - waybill.annotation_life();
+	-- The least retention is seven days.
+	DELETE FROM waybill.unverified_reports u WHERE u.at < prune_events.now - interval '7 days'
+		AND u.at < prune_events.now - make_interval(days => (waybill.policy_of(coalesce(u.customer, ''))).retention_days);
+	DELETE FROM waybill.suppressions s WHERE s.expires_at < prune_events.now - interval '7 days'
+		AND s.expires_at < prune_events.now - make_interval(days => (waybill.policy_of(s.customer)).retention_days);
+	DELETE FROM waybill.soft_failures f
+	WHERE f.failed_at < prune_events.now - (SELECT max(p.soft_window) FROM waybill.policies p);
+	DELETE FROM waybill.audit a WHERE a.at < prune_events.now - interval '400 days' AND a.object LIKE 'suppression %'
+		AND NOT EXISTS (SELECT FROM waybill.suppressions s WHERE a.object = 'suppression ' || s.customer || ' ' || s.recipient);
+END $$;
+
+-- The bouncer stores by functions alone; what it once did itself it need not be able to.
+REVOKE ALL ON waybill.suppressions, waybill.deliveries, waybill.endpoints FROM waybill_bouncer, waybill_report;
+REVOKE SELECT (customer, endpoint, event_id) ON waybill.deliveries FROM waybill_bouncer, waybill_report;
+REVOKE SELECT (customer, endpoint, events, status) ON waybill.endpoints FROM waybill_bouncer, waybill_report;
+REVOKE SELECT (last_used_at), UPDATE (last_used_at) ON waybill.logins FROM waybill_bouncer;
+
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA waybill FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION waybill.find_address, waybill.erase_address TO waybill_admin;
+GRANT EXECUTE ON FUNCTION waybill.find_address, waybill.erase_address, waybill.record_own_event TO waybill_admin;
+GRANT EXECUTE ON FUNCTION waybill.prune_events TO waybill_bouncer, waybill_admin;

@@ -92,6 +92,45 @@ def test_retention_is_applied_to_the_end(world):
     assert json.loads(world.run("retention", "apply", "--json")) == {"made": 0, "days": 0, "events": 0}
 
 
+def test_retention_of_all_that_names_people(world):
+    """Each table forgets by its own rule; what is younger, or still holds, stays."""
+    customer, now = world.customer("forgets"), datetime.now(timezone.utc)
+    world.run("retention", "set", customer, "10")
+    for days in (5, 12, 30, 50, 401):
+        at, who = now - timedelta(days=days), f"d{days}@forgets.example"
+        world.rows("INSERT INTO waybill.dead_letters (at, source, error, event) VALUES (%s, 'forgets', '', %s)", at, who)
+        world.rows("INSERT INTO waybill.unparsed (source, template, why, lines, sample, last_at) VALUES ('forgets', %s, '', 1, %s, %s)",
+                   who, who, at)
+        world.rows("INSERT INTO waybill.annotations (customer, queue_id, said_at, tag) VALUES (%s, %s, %s, %s)", customer, who, at, who)
+        world.rows("INSERT INTO waybill.unverified_reports (at, customer, why, kind, report) VALUES (%s, %s, '', '', %s)",
+                   at, customer, json.dumps(who))
+        world.rows("INSERT INTO waybill.soft_failures (customer, recipient, host, queue_id, failed_at) VALUES (%s, %s, '', '', %s)",
+                   customer, who, at)
+        world.rows("INSERT INTO waybill.suppressions (customer, recipient, reason, expires_at) VALUES (%s, %s, 'manual', %s)",
+                   customer, who, at)
+        world.rows("INSERT INTO waybill.suppressions (customer, recipient, reason, created_at) VALUES (%s, %s, 'manual', %s)",
+                   customer, f"kept-{who}", at)
+    world.rows("DELETE FROM waybill.audit WHERE object LIKE 'suppression forgets %%'")
+    for who in ("d401@forgets.example", "kept-d401@forgets.example"):
+        world.rows("INSERT INTO waybill.audit (at, who, what, object) VALUES (now() - interval '401 days', 'p', 'suppress add', %s)",
+                   f"suppression forgets {who}")
+    world.rows("INSERT INTO waybill.audit (at, who, what, object) VALUES (now() - interval '401 days', 'p', 'login add', 'login forgets')")
+    world.run("retention", "apply")
+
+    def kept(table, column, like="%d%@forgets.example%"):
+        return sorted(int(who.split("@")[0].rsplit("d", 1)[1]) for who, in world.rows(
+            f"SELECT {column}::text FROM waybill.{table} WHERE {column}::text LIKE %s", like))
+
+    assert kept("dead_letters", "event") == kept("unparsed", "sample") == [5, 12, 30]
+    assert kept("annotations", "tag") == kept("unverified_reports", "report") == [5]
+    assert kept("soft_failures", "recipient") == [5, 12]
+    assert kept("suppressions", "recipient", "d%@forgets.example") == [5]
+    assert kept("suppressions", "recipient", "kept-%@forgets.example") == [5, 12, 30, 50, 401]
+    assert world.rows("SELECT object FROM waybill.audit WHERE object LIKE '%%forgets%%' AND at < now() - interval '400 days' ORDER BY 1") == [
+        ("login forgets",), ("suppression forgets kept-d401@forgets.example",)]
+    assert world.one("SELECT count(*) FROM waybill.events WHERE customer = %s AND type = 'suppression.deleted'", customer) == 0
+
+
 def test_old_days_are_dropped_as_partitions(world):
     old = DAY - timedelta(days=400)
     world.rows("SELECT waybill.ensure_partitions(%s, 2)", old.date())
@@ -274,6 +313,50 @@ def test_every_function_as_every_role(staff, role):
                 assert bool(found) == bool(sees & {"*", customer}), ask
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize("role,statements", {
+    "waybill_bouncer": ("SELECT * FROM waybill.suppressions", "INSERT INTO waybill.suppressions VALUES ('a', 'b', 'manual')",
+                        "INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at) VALUES ('a', 'e', 'v', now())",
+                        "SELECT status FROM waybill.endpoints", "UPDATE waybill.logins SET last_used_at = now()",
+                        "INSERT INTO waybill.events (customer) VALUES ('a')"),
+    "waybill_report": ("SELECT * FROM waybill.suppressions", "DELETE FROM waybill.suppressions", "SELECT status FROM waybill.endpoints",
+                       "SELECT waybill.prune_events()")}.items())
+def test_daemons_can_do_what_they_do(world, role, statements):
+    connection = psycopg2.connect(user=role)
+    try:
+        for statement in statements:
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege), connection, connection.cursor() as cursor:
+                cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+def test_the_bouncers_role_stores_and_suppresses(world):
+    """With nothing but its functions: events, deliveries, suppressions, the last use of a login."""
+    customer, own = world.customer("door"), world.db
+    world.rows("INSERT INTO waybill.endpoints (customer, endpoint, url, format, sealed_secret) VALUES "
+               "(%s, 'ep_bbbbbbbbbbbbbbbb', 'https://x', 'waybill', '')", customer)
+    world.db = psycopg2.connect(user="waybill_bouncer")
+    world.db.autocommit = True
+    try:
+        assert world.record(world.event(customer, "bounced", "x@door.example", **HARD)) == 1
+    finally:
+        world.db.close()
+        world.db = own
+    assert world.suppression(customer, "x@door.example")
+    assert world.one("SELECT count(*) FROM waybill.deliveries WHERE customer = %s", customer) == 2
+    assert world.one("SELECT last_used_at IS NOT NULL FROM waybill.logins WHERE login = %s", f"app@{customer}")
+
+
+def test_a_paused_endpoint_is_owed_what_dns_says(world):
+    customer = world.customer("paused")
+    for i, status in enumerate(("active", "paused", "disabled")):
+        world.rows("INSERT INTO waybill.endpoints (customer, endpoint, url, format, sealed_secret, status) VALUES "
+                   "(%s, %s, 'https://x', 'waybill', '', %s)", customer, f"ep_{'abc'[i] * 16}", status)
+    world.rows("SELECT waybill.record_own_event(%s, 'domain.dns_broken', 'evt_paused', 'h', '{}')", customer)
+    assert world.rows("SELECT endpoint FROM waybill.deliveries WHERE customer = %s ORDER BY 1", customer) == [
+        ("ep_aaaaaaaaaaaaaaaa",), ("ep_bbbbbbbbbbbbbbbb",)]
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -11,6 +11,9 @@ FOR_GOOD = None
 DAYS = {"soft": timedelta(days=30), "closed": timedelta(days=90)}
 
 
+BY_MAIL = dict(FULL, bounce_async=True)
+
+
 def on(day, kind, **more):
     return (timedelta(days=day), kind, more)
 
@@ -36,6 +39,12 @@ TABLE = {
     "closed, then gone": ([on(0, "bounced", **CLOSED), on(1, "bounced", **HARD)], ("hard-bounce", FOR_GOOD)),
     "gone, then closed": ([on(0, "bounced", **HARD), on(1, "bounced", **CLOSED)], ("hard-bounce", FOR_GOOD)),
     "closed, over, closed again": ([on(0, "bounced", **CLOSED), on(100, "bounced", **CLOSED)], ("hard-bounce", DAYS["closed"])),
+    "three soft by mail, each after its delivery": ([on(0, "delivered"), on(0.1, "bounced", **BY_MAIL), on(1, "delivered"),
+                                                     on(1.1, "bounced", **BY_MAIL), on(2, "delivered"), on(2.1, "bounced", **BY_MAIL)],
+                                                    ("soft-bounce", DAYS["soft"])),
+    "three soft by mail in 31 days": ([on(0, "bounced", **BY_MAIL), on(15, "bounced", **BY_MAIL), on(31, "bounced", **BY_MAIL)], None),
+    "soft by mail, a delivery, soft at once": ([on(0, "bounced", **BY_MAIL), on(1, "bounced", **FULL), on(2, "delivered"),
+                                                on(3, "bounced", **FULL)], None),
     "expired, about the recipient": ([on(0, "bounced", **dict(FULL, bounce_category="expired"))] * 3, ("soft-bounce", DAYS["soft"])),
     "expired, about the network": ([on(0, "bounced", bounce_class="soft", bounce_category="expired", bounce_scope="network")] * 3, None),
 }
