@@ -161,6 +161,8 @@ static const struct rule *decide(const struct rules *rules, struct question *q, 
 		if (why && !visit)
 			continue;
 		bool words = !r->role_count[ROLE_WORDS] || has_pattern(r, ROLE_WORDS, q);
+		/* Then its words were looked for to be told, no more: what they cost decides nothing. */
+		q->limited &= !why;
 		if (!words || (why && !r->role_count[ROLE_WORDS]))
 			continue;
 		if (!why)

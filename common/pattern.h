@@ -2,7 +2,7 @@
 #define COMMON_PATTERN_H
 
 /* Regular expressions over bytes (PCRE2, without its just-in-time compiler, so that MemoryDenyWriteExecute= holds). The
- * work of one match is bounded, whatever the pattern and the text. */
+ * work of one search is bounded, whatever the pattern and the text: a fixed number of steps, and a few for each byte. */
 
 #include "common/text.h"
 

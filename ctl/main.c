@@ -155,7 +155,7 @@ const struct command commands[] = {
 	 "Undoes suppressions that bounces made, by their cause.", cmd_suppress_revert},
 	{"suppress", "policy", "[CUSTOMER]",
 	 {{"soft-messages", "N", "so many messages that failed for the recipient's sake suppress it"},
-	  {"soft-window", "DURATION", "within this time, with no delivery between"},
+	  {"soft-window", "DURATION", "within this time, with no delivery between but for bounces by mail"},
 	  {"soft-ttl", "DURATION|forever", "how long that suppresses"},
 	  {"closed-ttl", "DURATION|forever", "how long a closed mailbox is suppressed"},
 	  {"hard-ttl", "DURATION|forever", "how long an address that does not exist is suppressed"},

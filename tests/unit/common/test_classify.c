@@ -354,6 +354,91 @@ static void match_limit(void **state)
 	rules_free(&rules);
 }
 
+/* A pattern that is cheap from any one place, and tried from each: the bound is for all of them together. */
+static void match_limit_of_a_search(void **state)
+{
+	(void)state;
+	static const char slow[] = "rule slow\ncategory bad-mailbox\nwords (?:fail|reject|block|violat).*\\bspf\\b\n"
+				   "rule later\ncategory spam-content\nwords block\n";
+	char *error = NULL;
+	struct rules *rules = rules_parse("f", text_of(slow), &error);
+	struct buffer words = {0};
+	struct verdict v;
+	assert_non_null(rules);
+	buffer_text(&words, TEXT("550 5.7.1 "));
+	for (size_t i = 0; i < 20; i++)
+		buffer_text(&words, TEXT("block "));
+	classify(rules, &(struct reply_facts){.words = buffer_view(&words), .final = true}, &v);
+	assert_string_equal(v.rule, "later");
+	for (size_t i = 0; i < 600; i++)
+		buffer_text(&words, TEXT("block "));
+	buffer_text(&words, TEXT("spfx"));
+	classify(rules, &(struct reply_facts){.words = buffer_view(&words), .final = true}, &v);
+	assert_string_equal(v.rule, "slow");
+	assert_int_equal(v.category, CATEGORY_UNDETERMINED);
+	buffer_free(&words);
+	rules_free(&rules);
+}
+
+static void count_visit(void *context, const char *rule, const char *place, const char *why)
+{
+	(void)rule;
+	(void)place;
+	(void)why;
+	++*(size_t *)context;
+}
+
+/* Asked for its reasons, classify looks for the words of rules whose codes do not fit: what that costs decides nothing. */
+static void reasons_change_nothing(void **state)
+{
+	(void)state;
+	char *error = NULL;
+	struct rules *rules = rules_parse("f",
+					  TEXT("rule slow\ncategory bad-mailbox\ncode 450\nwords (?:a+)+[bc]\n"
+					       "rule later\ncategory spam-content\nwords aaaa\n"),
+					  &error);
+	struct buffer words = {0};
+	struct verdict v;
+	size_t visits = 0;
+	assert_non_null(rules);
+	buffer_text(&words, TEXT("550 5.7.1 "));
+	for (size_t i = 0; i < 3000; i++)
+		buffer_char(&words, 'a');
+	classify_explain(rules, &(struct reply_facts){.words = buffer_view(&words), .final = true}, &v, count_visit,
+			 &visits);
+	assert_string_equal(v.rule, "later");
+	assert_int_equal(v.category, CATEGORY_SPAM_CONTENT);
+	assert_int_equal(visits, 2);
+	buffer_free(&words);
+	rules_free(&rules);
+}
+
+/* Patterns stand within others (common/pattern.c): they are whole by themselves, and mean what they did. */
+static void patterns_by_themselves(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *pattern, *text;
+		bool good, found;
+	} rows[] = {
+		{"b+", "abbc", true, true},        {"^b", "ab", true, false},      {"^a", "ab", true, true},
+		{"b$", "ab", true, true},          {"x|b", "ab", true, true},      {"(a)\\1", "baa", true, true},
+		{"(?i)B", "ab", true, true},       {"\\Qa.b", "xa.b", true, true}, {"\\Qa.b", "xacb", true, false},
+		{"a\\nb", "xa\nb", true, true},    {"x)(?:y", "xy", false, false}, {"a\\", "a", false, false},
+		{"(?x) a # b", "a", false, false}, {"", "", true, true},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct pattern *p = NULL;
+		size_t at;
+		const char *why = pattern_new(text_of(rows[i].pattern), &p, &at);
+		if ((why == NULL) != rows[i].good)
+			fail_msg("%s: %s", rows[i].pattern, why ? why : "taken");
+		if (p && (pattern_find(p, text_of(rows[i].text)) == PATTERN_YES) != rows[i].found)
+			fail_msg("%s in %s", rows[i].pattern, rows[i].text);
+		pattern_free(&p);
+	}
+}
+
 static void finds_literals(void **state)
 {
 	(void)state;
@@ -376,10 +461,21 @@ static void finds_literals(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(known_mistakes), cmocka_unit_test(other_languages), cmocka_unit_test(broken_texts),
-		cmocka_unit_test(normal_form),    cmocka_unit_test(own_words),       cmocka_unit_test(builtin_rules),
-		cmocka_unit_test(broken_files),   cmocka_unit_test(lint_finds),      cmocka_unit_test(match_limit),
-		cmocka_unit_test(finds_literals), cmocka_unit_test(stages),          cmocka_unit_test(unplaced),
+		cmocka_unit_test(known_mistakes),
+		cmocka_unit_test(other_languages),
+		cmocka_unit_test(broken_texts),
+		cmocka_unit_test(normal_form),
+		cmocka_unit_test(own_words),
+		cmocka_unit_test(builtin_rules),
+		cmocka_unit_test(broken_files),
+		cmocka_unit_test(lint_finds),
+		cmocka_unit_test(match_limit),
+		cmocka_unit_test(match_limit_of_a_search),
+		cmocka_unit_test(reasons_change_nothing),
+		cmocka_unit_test(patterns_by_themselves),
+		cmocka_unit_test(finds_literals),
+		cmocka_unit_test(stages),
+		cmocka_unit_test(unplaced),
 	};
 	return cmocka_run_group_tests(tests, load, unload);
 }
