@@ -9,6 +9,7 @@
 
 #include <zlib.h>
 
+#include "bouncer/event_ascii.h"
 #include "bouncer/format.h"
 #include "bouncer/pipeline.h"
 #include "bouncer/replay.h"
@@ -27,7 +28,7 @@ static void print_event(void *context, const struct event *event)
 	struct event_row row;
 	if (!out->json)
 		return;
-	event_row_of(event, &texts, &row);
+	event_row_ascii(event, &texts, &row);
 	out->body.len = 0;
 	format_body(FORMAT_WAYBILL, &row, &out->body);
 	buffer_char(&out->body, '\n');

@@ -1,16 +1,17 @@
 #include <stdlib.h>
 
 #include "bouncer/array.h"
-#include "bouncer/event.h"
+#include "bouncer/event_ascii.h"
 #include "bouncer/line.h"
 #include "bouncer/report_store.h"
 
 static void claims_of(const struct report *report, struct buffer *out)
 {
+	char ascii[EVENT_ADDRESS_SIZE];
 	buffer_char(out, '{');
 	for (size_t i = 0; i < report->count; i++) {
-		array_add(out, report->recipient[i].address);
-		array_add(out, report->recipient[i].original);
+		array_add(out, event_address_ascii(report->recipient[i].address, ascii));
+		array_add(out, event_address_ascii(report->recipient[i].original, ascii));
 	}
 	buffer_char(out, '}');
 }

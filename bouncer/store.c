@@ -10,6 +10,7 @@
 #include "common/memory.h"
 
 #include "bouncer/array.h"
+#include "bouncer/event_ascii.h"
 #include "bouncer/format.h"
 #include "bouncer/store.h"
 #include "bouncer/unparsed.h"
@@ -223,7 +224,7 @@ void store_event(struct store *s, const struct event *event)
 {
 	struct event_texts texts;
 	struct event_row row;
-	event_row_of(event, &texts, &row);
+	event_row_ascii(event, &texts, &row);
 	if (s->count + 2 > s->cap) {
 		s->cap = s->cap ? s->cap * 2 : 256;
 		s->row_at = memory_resize(s->row_at, s->cap, sizeof *s->row_at);
