@@ -16,8 +16,9 @@
 static const char query[] =
 	"SELECT occurred_at::text, event_id, coalesce(nullif(response, ''), reason, ''), smtp_code, enhanced_code, "
 	"remote_enhanced_code, stage, remote_mx, type = 'message.bounced', coalesce(response, '') = '' AND smtp_code "
-	"IS NULL, "
-	"bounce_category, coalesce(bounce_rule, ''), customer, recipient, bounce_category = 'expired', bounce_class "
+	"IS NULL AND NOT coalesce(bounce_async, false), "
+	"bounce_category, coalesce(bounce_rule, ''), customer, recipient, bounce_category = 'expired', "
+	"coalesce(bounce_class, ''), coalesce(bounce_scope, '') "
 	"FROM waybill.events WHERE type IN ('message.bounced', 'message.deferred') "
 	"AND ($1::text IS NULL OR customer = $1) AND occurred_at >= coalesce(waybill.point_in_time($2), '-infinity') "
 	"AND (occurred_at, event_id) > (coalesce($3::timestamptz, '-infinity'), coalesce($4, '')) "
@@ -43,13 +44,23 @@ static void judge_row(const struct rules *rules, const struct pg_result *rows, s
 		out->category = CATEGORY_EXPIRED;
 }
 
+/* All that consequences follow from. */
+static bool is_same(const struct pg_result *rows, size_t i, const struct verdict *v)
+{
+	return text_equal(pg_field(rows, i, 10), text_of(bounce_category_words[v->category])) &&
+	       text_equal(pg_field(rows, i, 15), text_of(bounce_class_words[v->class])) &&
+	       text_equal(pg_field(rows, i, 16), text_of(bounce_scope_words[v->scope]));
+}
+
 static void print_change(struct output *output, const struct pg_result *rows, size_t i, const struct verdict *v)
 {
 	output_row(output,
-		   json_pack("{ss ss ss* ss* ss ss ss ss}", "event_id", pg_string(rows, i, 1), "customer",
+		   json_pack("{ss ss ss* ss* ss ss ss ss ss ss ss ss}", "event_id", pg_string(rows, i, 1), "customer",
 			     pg_string(rows, i, 12), "recipient", pg_string(rows, i, 13), "was", pg_string(rows, i, 10),
-			     "was_rule", pg_string(rows, i, 11), "is", bounce_category_words[v->category], "is_rule",
-			     v->rule, "text", pg_string(rows, i, 2)));
+			     "was_class", pg_string(rows, i, 15), "was_scope", pg_string(rows, i, 16), "was_rule",
+			     pg_string(rows, i, 11), "is", bounce_category_words[v->category], "is_class",
+			     bounce_class_words[v->class], "is_scope", bounce_scope_words[v->scope], "is_rule", v->rule,
+			     "text", pg_string(rows, i, 2)));
 }
 
 struct counts {
@@ -63,7 +74,7 @@ static void judge_page(struct output *output, const struct rules *rules, const s
 		struct verdict verdict;
 		judge_row(rules, rows, i, &verdict);
 		counts->seen++;
-		if (text_equal(pg_field(rows, i, 10), text_of(bounce_category_words[verdict.category])))
+		if (is_same(rows, i, &verdict))
 			continue;
 		counts->changed++;
 		print_change(output, rows, i, &verdict);

@@ -69,6 +69,12 @@ def test_reclassify_lists_and_changes_nothing(world, tmp_path):
     assert {(row["recipient"], row["was"], row["is"], row["is_rule"]) for row in rows} == {
         ("a@judged.example", "bad-mailbox", "inactive-mailbox", "ours/closed"),
         ("b@judged.example", "bad-mailbox", "undetermined", "undetermined"), ("d@judged.example", "ip-blocked", "undetermined", "undetermined")}
+    # The category alone is not the verdict: who it is about, and whether it is final, decide what follows.
+    file.write_text(OURS + "rule ours/unknown\ncategory bad-mailbox\nscope sender_ip\nwords user unknown\n"
+                    "rule ours/blocked\ncategory ip-blocked\nclass soft\nwords blocked using\n")
+    rows = [json.loads(line) for line in world.run("reclassify", "--dry-run", "--customer", customer, "--rules", str(file), "--json").splitlines()]
+    assert {(row["recipient"], row["was_class"], row["is_class"], row["was_scope"], row["is_scope"]) for row in rows if row["was"] == row["is"]} == {
+        ("b@judged.example", "hard", "hard", "recipient", "sender_ip"), ("d@judged.example", "hard", "soft", "sender_ip", "sender_ip")}
     later = (DAY.replace(day=DAY.day + 1)).isoformat()
     assert world.run("reclassify", "--dry-run", "--customer", customer, "--since", later, "--rules", str(file), "--json") == ""
     assert world.rows("SELECT event_id, bounce_category, bounce_rule FROM waybill.events WHERE customer = %s ORDER BY seq", customer) == before
