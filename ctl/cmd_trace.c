@@ -1,4 +1,4 @@
-/* The life of a message, or of all mail of an address, event by event: support.timeline(). */
+/* The life of a message, or of all mail that went to an address, event by event: support.timeline(). */
 
 #include "ctl/cmd.h"
 #include "ctl/database.h"
