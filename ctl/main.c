@@ -256,7 +256,7 @@ const struct command commands[] = {
 	 "Shows what was known when a message was refused; ID stands in the reply behind id=.", cmd_explain},
 	{"trace", "", "MESSAGE-ID|QUEUE-ID|ADDRESS", {{0}},
 	 "Shows what happened to a message, or to all mail that went to an address, in its order. The address is that of "
-	 "the delivery: what aliases made of it, domains as A-labels.", cmd_trace},
+	 "the delivery: what aliases made of it.", cmd_trace},
 	{"lag", "", "",
 	 {{"customer", "CUSTOMER", "only its endpoints"}},
 	 "Shows how far the logs are read, and the seconds that webhooks took in the last hour.", cmd_lag},

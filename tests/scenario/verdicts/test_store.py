@@ -220,6 +220,7 @@ def test_gdpr_reaches_every_corner(world):
 def test_gdpr_takes_an_address_as_it_is_typed_too(world):
     customer = world.customer("umlaut")
     world.record(world.event(customer, "bounced", "jo@xn--bcher-kva.example", reason="<jo@b\u00fccher.example>: no", **HARD))
+    assert "xn--bcher" in world.run("trace", "jo@b\u00fccher.example", "--json")
     assert "xn--bcher" in world.run("gdpr", "export", "jo@b\u00fccher.example", "--json")
     world.run("gdpr", "erase", "jo@b\u00fccher.example", "--yes")
     assert world.rows("SELECT recipient, reason FROM waybill.events WHERE customer = %s AND type = 'message.bounced'", customer) == [
