@@ -192,13 +192,13 @@ DECLARE
 	last timestamptz;
 BEGIN
 	INSERT INTO waybill.rollups AS r (customer, hour, provider, type, category, class, events)
-	SELECT v.customer, date_trunc('hour', v.occurred_at, 'UTC'), coalesce(v.provider, ''), v.type, coalesce(v.bounce_category, ''),
+	SELECT v.customer, date_bin('1 hour', v.occurred_at, 'epoch'), coalesce(v.provider, ''), v.type, coalesce(v.bounce_category, ''),
 	       coalesce(v.bounce_class, ''), count(*)
 	FROM unnest(stored) AS v
 	GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
 	ON CONFLICT (customer, hour, provider, type, category, class) DO UPDATE SET events = r.events + excluded.events;
 	INSERT INTO waybill.outcomes AS o (provider, minute, final, hard)
-	SELECT coalesce(v.provider, v.recipient_domain, ''), date_trunc('minute', v.occurred_at), count(*),
+	SELECT coalesce(v.provider, v.recipient_domain, ''), date_bin('1 minute', v.occurred_at, 'epoch'), count(*),
 	       count(*) FILTER (WHERE waybill.consequence(v.bounce_class, v.bounce_category, v.bounce_scope) IN ('permanent', 'temporary'))
 	FROM unnest(stored) AS v
 	WHERE v.type IN ('message.delivered', 'message.bounced')
