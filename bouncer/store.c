@@ -25,6 +25,7 @@ static const enum event_field columns[] = {
 	EVENT_HOST,
 	EVENT_INSTANCE,
 	EVENT_QUEUE_ID,
+	EVENT_ORIG_QUEUE_ID,
 	EVENT_MESSAGE_ID,
 	EVENT_SENDER,
 	EVENT_RECIPIENT,

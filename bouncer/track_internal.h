@@ -4,7 +4,15 @@
 #include "bouncer/track.h"
 
 /* The texts of a session, packed into one block in this order, which is that of their lines. */
-enum session_text { TEXT_QUEUE_ID, TEXT_CLIENT_IP, TEXT_LOGIN, TEXT_MESSAGE_ID, TEXT_SENDER, SESSION_TEXT_MAX };
+enum session_text {
+	TEXT_QUEUE_ID,
+	TEXT_FIRST_ID, /* the id that the message began with; empty: this one */
+	TEXT_CLIENT_IP,
+	TEXT_LOGIN,
+	TEXT_MESSAGE_ID,
+	TEXT_SENDER,
+	SESSION_TEXT_MAX
+};
 #define SESSION_TEXT_LIMIT 2048 /* bytes of one text: more than Postfix logs in one line */
 
 enum session_flag {
@@ -120,6 +128,7 @@ int64_t track_limit_us(const struct session *session);
 void track_table_free(struct track *track);
 
 struct text session_text(const struct session *session, enum session_text which);
+struct text session_first_id(const struct session *session);
 void session_set(struct session *session, enum session_text which, struct text value);
 /* Gives up the room for more texts: all are known. */
 void session_trim(struct session *session);

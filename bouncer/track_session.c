@@ -25,6 +25,7 @@ struct event track_event_of(const struct track *track, const struct session *s, 
 		.host = origin->host,
 		.instance = origin->instance,
 		.queue_id = session_text(s, TEXT_QUEUE_ID),
+		.orig_queue_id = session_text(s, TEXT_FIRST_ID),
 		.session_start_us = s->start_us,
 		.message_id = session_text(s, TEXT_MESSAGE_ID),
 		.sender = session_text(s, TEXT_SENDER),
@@ -108,6 +109,7 @@ struct session *track_known_or_new(struct track *track, const struct record *r)
 /* CHILD carries on what PARENT was: a requeued message, or a content filter's second pass. */
 void track_inherit(struct session *child, const struct session *parent)
 {
+	session_set(child, TEXT_FIRST_ID, session_first_id(parent));
 	session_set(child, TEXT_LOGIN, session_text(parent, TEXT_LOGIN));
 	session_set(child, TEXT_CLIENT_IP, session_text(parent, TEXT_CLIENT_IP));
 	child->flags |= (uint8_t)(parent->flags & (SESSION_ACCEPTED | SESSION_OPENED));

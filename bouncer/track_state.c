@@ -7,7 +7,7 @@
 
 #include "bouncer/track_internal.h"
 
-#define STATE_VERSION        2
+#define STATE_VERSION        3
 #define STATE_MAX_RECIPIENTS 1000000
 
 static void put_number(struct buffer *out, uint64_t value)

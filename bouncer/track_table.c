@@ -207,6 +207,11 @@ struct text session_text(const struct session *s, enum session_text which)
 	return text_at(s->bytes + text_at_byte(s, which), s->text_len[which]);
 }
 
+struct text session_first_id(const struct session *s)
+{
+	return session_text(s, s->text_len[TEXT_FIRST_ID] ? TEXT_FIRST_ID : TEXT_QUEUE_ID);
+}
+
 void session_set(struct session *s, enum session_text which, struct text value)
 {
 	value = text_head(value, SESSION_TEXT_LIMIT);

@@ -326,6 +326,58 @@ static void a_lost_connection(void **state)
 	end(&b);
 }
 
+/* Requeued before its second attempt: what the first queue id names is still about the message. */
+static void another_id(void **state)
+{
+	(void)state;
+	static const char *const lines[] = {
+		"Nov 20 10:00:00 mx1 postfix/smtpd[16]: A00000000001: client=h[192.0.2.7], sasl_username=acme-app",
+		"Nov 20 10:00:00 mx1 postfix/cleanup[17]: A00000000001: message-id=<1@acme.example>",
+		"Nov 20 10:00:01 mx1 postfix/qmgr[2]: A00000000001: from=<a@b>, size=1, nrcpt=2 (queue active)",
+		"Nov 20 10:00:02 mx1 postfix/smtp[9]: A00000000001: to=<gone@ex.net>, relay=none, delay=1, "
+		"delays=0/0/0/1, dsn=4.4.1, status=deferred (connect to ex.net[203.0.113.4]:25: Connection timed out)",
+		"Nov 20 10:00:03 mx1 postfix/postsuper[52]: A00000000001: requeued",
+		"Nov 20 10:00:04 mx1 postfix/pickup[53]: A00000000002: uid=89 from=<a@b> orig_id=A00000000001",
+		"Nov 20 10:00:04 mx1 postfix/cleanup[17]: A00000000002: message-id=<1@acme.example>",
+		"Nov 20 10:00:04 mx1 postfix/qmgr[2]: A00000000002: from=<a@b>, size=1, nrcpt=2 (queue active)",
+		"Nov 20 10:00:05 mx1 postfix/smtp[9]: A00000000002: to=<gone@ex.net>, relay=mx[203.0.113.4]:25, "
+		"delay=1, delays=0/0/0/1, dsn=5.1.1, status=bounced (host mx[203.0.113.4] said: 550 5.1.1 no such "
+		"user (in reply to RCPT TO command))",
+		"Nov 20 10:00:05 mx1 postfix/smtp[9]: A00000000002: to=<good@ex.net>, relay=mx[203.0.113.4]:25, "
+		"delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (250 ok)",
+	};
+	struct bench b;
+	assert_int_equal(pg_script(pg, "INSERT INTO waybill.annotations VALUES "
+				       "('acme', 'A00000000001', '2026-11-20T10:00:00Z', 'welcome', '{\"n\": 7}')"),
+			 PG_OK);
+	begin(&b, SOURCE);
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+		read_line(&b, lines[i]);
+	assert_int_equal(commit(&b), PG_OK);
+	check("SELECT type, queue_id, orig_queue_id, tag, metadata->>'n' FROM waybill.events WHERE recipient IS NOT "
+	      "NULL "
+	      "AND type LIKE 'message.%' ORDER BY seq",
+	      "message.deferred A00000000001 NULL welcome 7; message.bounced A00000000002 A00000000001 welcome 7; "
+	      "message.delivered A00000000002 A00000000001 welcome 7");
+	/* A report with the token of the first id, when the message is in the queue under the second. */
+	check("SELECT host, matches, later FROM waybill.reported_message(substr(sha256('acme'), 1, 6), "
+	      "substr(sha256('mx1'), 1, 3), 'A00000000001', now(), '{GOOD@ex.net,other@ex.net}')",
+	      "mx1 {good@ex.net,NULL} t");
+	/* Postfix's notice about the bounce that the log told is no second one; one of the other recipient is. */
+#define REPORT(RECIPIENT, ID)                                                                                        \
+	"SELECT waybill.record_report('{\"customer\": \"acme\", \"queue_id\": \"A00000000001\", \"host\": \"mx1\", " \
+	"\"type\": \"message.bounced\", \"event_id\": \"" ID "\", \"recipient\": \"" RECIPIENT                       \
+	"\", \"bounce_class\": "                                                                                     \
+	"\"hard\", \"bounce_category\": \"unknown-recipient\", \"bounce_scope\": \"recipient\", \"source_kind\": "   \
+	"\"dsn\"}')"
+	check(REPORT("gone@ex.net", "evt_1"), "f");
+	check(REPORT("good@ex.net", "evt_2"), "t");
+	check(REPORT("good@ex.net", "evt_2"), "f");
+	check("SELECT queue_id, orig_queue_id, tag FROM waybill.events WHERE source_kind = 'dsn'",
+	      "A00000000002 A00000000001 welcome");
+	end(&b);
+}
+
 /* The bouncer adds events by its door alone, and what support sees it may only read. */
 static void rights(void **state)
 {
@@ -349,9 +401,9 @@ int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		FRESH(a_batch),      FRESH(a_restart),         FRESH(the_same_again),
-		FRESH(partly_known), FRESH(another_bouncer),   FRESH(a_refused_row),
-		FRESH(odd_bytes),    FRESH(a_lost_connection), FRESH(rights),
+		FRESH(a_batch),         FRESH(a_restart),     FRESH(the_same_again), FRESH(partly_known),
+		FRESH(another_bouncer), FRESH(a_refused_row), FRESH(odd_bytes),      FRESH(a_lost_connection),
+		FRESH(another_id),      FRESH(rights),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
