@@ -52,8 +52,9 @@ const char *track_restore(struct track *track, struct text host, struct text ins
 			  struct text state);
 
 /* How long a session may say nothing, in microseconds of log time: a transaction that was never queued; a queued message
- * (longer than Postfix's maximal_queue_lifetime of five days); one on hold. Older queued ones end as log.gap. */
-#define TRACK_ABORTED_US (24LL * 3600 * 1000000)
+ * (longer than Postfix's maximal_queue_lifetime of five days); one on hold. Older queued ones end as log.gap. Each is longer
+ * than a clock may be ahead (LINE_AHEAD_US). */
+#define TRACK_ABORTED_US (2LL * 24 * 3600 * 1000000)
 #define TRACK_SILENT_US  (8LL * 24 * 3600 * 1000000)
 #define TRACK_HELD_US    (90LL * 24 * 3600 * 1000000)
 
