@@ -97,6 +97,7 @@ struct track {
 	struct {
 		struct session *oldest, *newest;
 	} lists[TRACK_LIST_MAX];
+	bool restored; /* sessions came in any order: the lists are not by age */
 	struct session **dirty;
 	size_t dirty_count, dirty_cap;
 	struct origin origins[TRACK_MAX_ORIGINS];
@@ -124,6 +125,8 @@ void track_drop(struct track *track, struct session *session);
 void track_touch(struct track *track, struct session *session, int64_t now_us);
 void track_dirty(struct track *track, struct session *session);
 void track_clean(struct track *track, struct session *session);
+/* The lists by age again, after sessions were restored. */
+void track_sort(struct track *track);
 int64_t track_limit_us(const struct session *session);
 void track_table_free(struct track *track);
 

@@ -77,6 +77,8 @@ void track_sweep(struct track *track, int64_t now_us)
 	if (now_us - track->swept_us < SWEEP_EVERY_US)
 		return;
 	track->swept_us = now_us;
+	if (track->restored)
+		track_sort(track);
 	for (size_t i = 0; i < TRACK_LIST_MAX; i++)
 		for (struct session *s; (s = track->lists[i].oldest) && is_silent(s, now_us);)
 			track_lose(track, s, s->last_us + track_limit_us(s), "silent");

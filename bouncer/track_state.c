@@ -259,7 +259,7 @@ const char *track_restore(struct track *track, struct text host, struct text ins
 		track_drop(track, s);
 		return why;
 	}
-	s->stored = true;
+	s->stored = track->restored = true;
 	track_touch(track, s, s->last_us);
 	track_clean(track, s);
 	return NULL;

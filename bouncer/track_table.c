@@ -174,6 +174,27 @@ void track_touch(struct track *track, struct session *s, int64_t now_us)
 	track_dirty(track, s);
 }
 
+static int by_age(const void *a, const void *b)
+{
+	const struct session *const *one = a, *const *other = b;
+	return ((*one)->last_us > (*other)->last_us) - ((*one)->last_us < (*other)->last_us);
+}
+
+void track_sort(struct track *track)
+{
+	struct session **all = memory_new((track->session_count + 1) * sizeof *all);
+	size_t count = 0;
+	for (size_t i = 0; i < track->bucket_count; i++)
+		for (struct session *s = track->buckets[i]; s; s = s->chain)
+			all[count++] = s;
+	qsort(all, count, sizeof *all, by_age);
+	memset(track->lists, 0, sizeof track->lists);
+	for (size_t i = 0; i < count; i++)
+		enlist(track, all[i]);
+	free(all);
+	track->restored = false;
+}
+
 int64_t track_limit_us(const struct session *s)
 {
 	return s->flags & SESSION_HELD ? TRACK_HELD_US : s->flags & SESSION_ACTIVE ? TRACK_SILENT_US : TRACK_ABORTED_US;
