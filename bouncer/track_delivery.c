@@ -134,9 +134,7 @@ void track_on_delivery(struct track *track, const struct record *r)
 		recipient_defer(recipient, r);
 	} else {
 		event.ordinal = recipient->ended;
-		track_saturate(&recipient->ended);
-		s->ended++;
-		recipient_settle(recipient);
+		session_end(s, recipient, r->orig_recipient);
 	}
 	struct session *next = second_pass(track, s, r);
 	if (next) {
@@ -147,9 +145,10 @@ void track_on_delivery(struct track *track, const struct record *r)
 	}
 }
 
-/* One event for each recipient that has no end yet. */
-static void end_pending(struct track *track, struct session *s, const struct record *r, enum event_type type)
+/* One event for each recipient that has no end yet; false: there is none. */
+static bool end_pending(struct track *track, struct session *s, const struct record *r, enum event_type type)
 {
+	bool told = false;
 	for (uint32_t i = 0; i < s->recipient_count; i++) {
 		struct recipient *recipient = &s->recipients[i];
 		const struct deferral *d = recipient->deferral;
@@ -164,11 +163,11 @@ static void end_pending(struct track *track, struct session *s, const struct rec
 		event.attempt = recipient->attempts;
 		event.expired = type == TYPE_BOUNCED;
 		event.ordinal = recipient->ended;
-		track_saturate(&recipient->ended);
-		s->ended++;
 		track_tell(track, s, &event);
-		recipient_settle(recipient);
+		session_end(s, recipient, event.orig_recipient);
+		told = true;
 	}
+	return told;
 }
 
 void track_on_expired(struct track *track, const struct record *r)
@@ -214,9 +213,7 @@ void track_on_deleted(struct track *track, const struct record *r)
 	struct session *s = track_known_or_new(track, r);
 	if (!s)
 		return;
-	uint32_t before = s->ended;
-	end_pending(track, s, r, TYPE_DROPPED);
-	if (s->ended == before)
+	if (!end_pending(track, s, r, TYPE_DROPPED))
 		mark(track, s, r, TYPE_DROPPED);
 	track_drop(track, s);
 }

@@ -36,7 +36,7 @@ struct deferral {
 struct recipient {
 	char *address;
 	struct deferral *deferral; /* NULL unless it was deferred and has no end yet */
-	uint32_t hash;
+	uint32_t hash, ended_as;   /* of the address; of the original one at its last end */
 	uint16_t address_len;
 	uint16_t attempts;
 	uint16_t deferred, ended; /* events so far */
@@ -138,6 +138,9 @@ void session_trim(struct session *session);
 struct recipient *session_recipient(struct session *session, struct text address); /* made when new */
 void recipient_defer(struct recipient *recipient, const struct record *record);
 void recipient_settle(struct recipient *recipient);
+/* It has an end, named ORIG at first. One address may be two recipients, under two names; the same end twice, after a crash, is
+ * one. */
+void session_end(struct session *session, struct recipient *recipient, struct text orig);
 
 /* track_session.c: finding a session for a record, telling of it, losing it. */
 

@@ -63,6 +63,7 @@ static void recipient_write(const struct recipient *r, struct buffer *out)
 	put_number(out, r->attempts);
 	put_number(out, r->deferred);
 	put_number(out, r->ended);
+	put_number(out, r->ended_as);
 	put_number(out, r->deferral != NULL);
 	if (!r->deferral)
 		return;
@@ -98,6 +99,7 @@ static void recipient_read(struct session *s, struct reader *in)
 	uint16_t attempts = (uint16_t)get_number(in, UINT16_MAX);
 	uint16_t deferred = (uint16_t)get_number(in, UINT16_MAX);
 	uint16_t ended = (uint16_t)get_number(in, UINT16_MAX);
+	uint32_t ended_as = (uint32_t)get_number(in, UINT32_MAX);
 	bool has_deferral = get_number(in, 1);
 	struct record last = {0};
 	if (has_deferral) {
@@ -120,6 +122,7 @@ static void recipient_read(struct session *s, struct reader *in)
 	r->attempts = attempts;
 	r->deferred = deferred;
 	r->ended = ended;
+	r->ended_as = ended_as;
 	if (has_deferral)
 		recipient_defer(r, &last);
 }

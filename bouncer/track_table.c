@@ -321,6 +321,15 @@ void recipient_settle(struct recipient *r)
 	r->deferral = NULL;
 }
 
+void session_end(struct session *s, struct recipient *r, struct text orig)
+{
+	uint32_t name = track_hash(orig);
+	s->ended += !r->ended || r->ended_as != name;
+	r->ended_as = name;
+	track_saturate(&r->ended);
+	recipient_settle(r);
+}
+
 void recipient_defer(struct recipient *r, const struct record *record)
 {
 	struct text parts[] = {text_head(record->dsn, 16), text_head(record->relay, 300),
