@@ -63,6 +63,7 @@ struct session {
 /* Host and instance, which few sessions differ in. */
 struct origin {
 	struct text host, instance;
+	size_t sessions; /* that have it; without any, another may take its place */
 };
 #define TRACK_MAX_ORIGINS 1024
 
@@ -102,6 +103,7 @@ struct track {
 	size_t dirty_count, dirty_cap;
 	struct origin origins[TRACK_MAX_ORIGINS];
 	size_t origin_count, origin_last;
+	bool full;          /* lines of an origin found no place, and a log.gap says so */
 	struct buffer gone; /* keys of ended sessions that are stored: each text behind its length */
 	size_t gone_read;
 	struct buffer scratch;

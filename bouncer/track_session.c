@@ -96,12 +96,30 @@ struct session *track_known(struct track *track, const struct record *r)
 	return s;
 }
 
+/* Once, until there is room again. */
+static void tell_full(struct track *track, const struct record *r)
+{
+	if (track->full)
+		return;
+	track->full = true;
+	track->event(track->context, &(struct event){.type = TYPE_LOG_GAP,
+						     .time_us = r->time_us,
+						     .session_start_us = r->time_us,
+						     .host = r->host,
+						     .instance = r->instance,
+						     .delay = -1,
+						     .delays = {-1, -1, -1, -1},
+						     .detail = TEXT("{\"kind\":\"too-many-instances\"}")});
+}
+
 /* The same, made when it is not known: its start was missed, or it is Postfix's own notification. */
 struct session *track_known_or_new(struct track *track, const struct record *r)
 {
 	struct session *s = track_known(track, r);
 	size_t origin = track_origin(track, r->host, r->instance);
-	if (!s && origin < TRACK_MAX_ORIGINS)
+	if (origin == TRACK_MAX_ORIGINS)
+		tell_full(track, r);
+	else if (!s)
 		s = track_add(track, origin, r->queue_id, r->time_us);
 	if (s)
 		track_touch(track, s, r->time_us);

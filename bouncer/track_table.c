@@ -27,6 +27,25 @@ static bool same_origin(const struct origin *origin, struct text host, struct te
 	return text_equal(origin->host, host) && text_equal(origin->instance, instance);
 }
 
+static void drop_origin(struct origin *origin)
+{
+	free((void *)(uintptr_t)origin->host.ptr);
+	free((void *)(uintptr_t)origin->instance.ptr);
+}
+
+/* A place for one more: a new one, or that of one without a session. Any local user can make names. */
+static size_t free_origin(struct track *track)
+{
+	if (track->origin_count < TRACK_MAX_ORIGINS)
+		return track->origin_count++;
+	size_t i = 0;
+	while (i < TRACK_MAX_ORIGINS && track->origins[i].sessions)
+		i++;
+	if (i < TRACK_MAX_ORIGINS)
+		drop_origin(&track->origins[i]);
+	return i;
+}
+
 size_t track_origin(struct track *track, struct text host, struct text instance)
 {
 	if (track->origin_count && same_origin(&track->origins[track->origin_last], host, instance))
@@ -34,11 +53,13 @@ size_t track_origin(struct track *track, struct text host, struct text instance)
 	for (size_t i = 0; i < track->origin_count; i++)
 		if (same_origin(&track->origins[i], host, instance))
 			return track->origin_last = i;
-	if (track->origin_count == TRACK_MAX_ORIGINS)
-		return TRACK_MAX_ORIGINS;
-	track->origins[track->origin_count] =
-		(struct origin){text_at(text_copy(host), host.len), text_at(text_copy(instance), instance.len)};
-	return track->origin_last = track->origin_count++;
+	size_t place = free_origin(track);
+	if (place == TRACK_MAX_ORIGINS)
+		return place;
+	track->full = false;
+	track->origins[place] =
+		(struct origin){text_at(text_copy(host), host.len), text_at(text_copy(instance), instance.len), 0};
+	return track->origin_last = place;
 }
 
 static uint32_t key_hash(size_t origin, struct text queue_id)
@@ -92,6 +113,7 @@ struct session *track_add(struct track *track, size_t origin, struct text queue_
 	struct session *s = memory_zero(1, sizeof *s);
 	s->hash = key_hash(origin, queue_id);
 	s->origin = (uint16_t)origin;
+	track->origins[origin].sessions++;
 	/* A long id says when its message began, wherever the log begins. */
 	s->start_us = line_queue_time(queue_id);
 	if (!s->start_us)
@@ -160,6 +182,7 @@ void track_drop(struct track *track, struct session *s)
 		add_key(&track->gone, track->origins[s->origin].instance);
 		add_key(&track->gone, session_text(s, TEXT_QUEUE_ID));
 	}
+	track->origins[s->origin].sessions--;
 	track->session_count--;
 	free_session(s);
 }
@@ -207,10 +230,8 @@ void track_table_free(struct track *track)
 			next = s->chain;
 			free_session(s);
 		}
-	for (size_t i = 0; i < track->origin_count; i++) {
-		free((void *)(uintptr_t)track->origins[i].host.ptr);
-		free((void *)(uintptr_t)track->origins[i].instance.ptr);
-	}
+	for (size_t i = 0; i < track->origin_count; i++)
+		drop_origin(&track->origins[i]);
 	free(track->buckets);
 	free(track->dirty);
 }

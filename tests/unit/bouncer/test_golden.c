@@ -300,8 +300,53 @@ static void restarts(void **state)
 	assert_true(each_log(cut_anywhere) > 0);
 }
 
+static void name_instances(struct pipeline *pipeline, unsigned count, bool end)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct buffer line = {0};
+		buffer_format(&line, "Nov 20 10:00:00 mx1 i%u/cleanup[17]: A%07X: message-id=<x>", i, i);
+		pipeline_line(pipeline, buffer_view(&line), NOW_US);
+		line.len = 0;
+		buffer_format(&line, "Nov 20 10:00:00 mx1 i%u/qmgr[2]: A%07X: removed", i, i);
+		if (end)
+			pipeline_line(pipeline, buffer_view(&line), NOW_US);
+		buffer_free(&line);
+	}
+}
+
+/* Any local user can make up instances: those without a message make room, and what finds none is told once. */
+static void instances(void **state)
+{
+	(void)state;
+	struct buffer out = {0};
+	struct pipeline *pipeline = start(&out);
+	const struct text last =
+		TEXT("Nov 20 10:00:01 mx1 postfix/smtp[9]: B00000000001: to=<a@ex.net>, relay=none, delay=1, "
+		     "delays=0/0/0/1, dsn=2.0.0, status=sent (250 ok)");
+	name_instances(pipeline, 3000, true);
+	pipeline_line(pipeline, last, NOW_US);
+	assert_true(text_starts(buffer_view(&out), TEXT("message.delivered ")));
+	out.len = 0;
+	name_instances(pipeline, 3000, false);
+	assert_true(text_starts(buffer_view(&out), TEXT("log.gap ")));
+	const char *first = strstr(buffer_string(&out), "log.gap");
+	assert_non_null(strstr(first, "too-many-instances"));
+	assert_null(strstr(first + 1, "log.gap"));
+	/* Known ones are followed on, the lines of others are dropped until there is room. */
+	name_instances(pipeline, 1000, true);
+	out.len = 0;
+	pipeline_line(pipeline,
+		      TEXT("Nov 20 10:00:01 mx2 postfix/smtp[9]: B00000000002: to=<a@ex.net>, relay=none, delay=1, "
+			   "delays=0/0/0/1, dsn=2.0.0, status=sent (250 ok)"),
+		      NOW_US);
+	assert_true(text_starts(buffer_view(&out), TEXT("message.delivered ")));
+	pipeline_free(&pipeline);
+	buffer_free(&out);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(golden), cmocka_unit_test(restarts)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(golden), cmocka_unit_test(restarts),
+					   cmocka_unit_test(instances)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
