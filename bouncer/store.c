@@ -176,13 +176,22 @@ static enum pg_status load_open(struct store *s, struct track *track)
 	if (status != PG_OK)
 		return status;
 	struct buffer state = {0};
+	const char *last = NULL;
+	size_t forgotten = 0;
 	for (size_t i = 0; i < pg_rows(r); i++) {
 		state.len = 0;
-		if (!pg_bytea(pg_field(r, i, 3), &state))
-			/* One that cannot be read is forgotten: its messages' later events are told as partial. */
-			track_restore(track, pg_field(r, i, 0), pg_field(r, i, 1), pg_field(r, i, 2),
-				      buffer_view(&state));
+		const char *why = pg_bytea(pg_field(r, i, 3), &state);
+		if (!why)
+			why = track_restore(track, pg_field(r, i, 0), pg_field(r, i, 1), pg_field(r, i, 2),
+					    buffer_view(&state));
+		forgotten += why != NULL;
+		last = why ? why : last;
 	}
+	if (forgotten)
+		log_warning(
+			"%s: %zu of %zu open messages are not known any more (%s): their next events are partial, and "
+			"of no customer; mail is not touched",
+			s->source, forgotten, pg_rows(r), last);
 	buffer_free(&state);
 	pg_result_free(&r);
 	return PG_OK;

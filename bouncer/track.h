@@ -47,7 +47,7 @@ struct track_change {
  * session that began and ended in between is not mentioned. */
 bool track_change_next(struct track *track, struct track_change *out);
 
-/* Takes a session back as it was handed out. NULL, or why STATE cannot be read. */
+/* Takes a session back as it was handed out. NULL, or why STATE cannot be read; it is gone then, and handed out as such. */
 const char *track_restore(struct track *track, struct text host, struct text instance, struct text queue_id,
 			  struct text state);
 

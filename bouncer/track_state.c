@@ -258,11 +258,11 @@ const char *track_restore(struct track *track, struct text host, struct text ins
 		track_drop(track, s);
 	s = track_add(track, origin, queue_id, 0);
 	const char *why = session_read(s, state);
+	s->stored = track->restored = true;
 	if (why) {
-		track_drop(track, s);
+		track_drop(track, s); /* and is handed out as gone */
 		return why;
 	}
-	s->stored = track->restored = true;
 	track_touch(track, s, s->last_us);
 	track_clean(track, s);
 	return NULL;

@@ -10,10 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "bouncer/pipeline.h"
+#include "bouncer/tail.h"
 
 #define FOLDER "tests/golden/bouncer"
 #define NOW_US (INT64_C(1795244400) * 1000000) /* 2026-11-21T07:00:00Z */
@@ -268,6 +270,72 @@ static void cut_anywhere(const char *path, struct text log)
 	buffer_free(&wanted);
 }
 
+/* The bouncer's own reading: what stands in FILE behind POSITION, which moves. */
+static void follow(const char *file, struct tail_position *position, struct pipeline *pipeline)
+{
+	struct text line;
+	struct tail_loss loss;
+	struct tail *tail = tail_open(file, position->inode ? position : NULL);
+	while (tail_next(tail, &line))
+		pipeline_line(pipeline, line, NOW_US);
+	assert_false(tail_take_loss(tail, &loss));
+	tail_position(tail, position);
+	tail_close(&tail);
+}
+
+static void append(const char *file, struct text bytes)
+{
+	FILE *out = fopen(file, "ab");
+	assert_non_null(out);
+	assert_int_equal(fwrite(bytes.ptr, 1, bytes.len, out), bytes.len);
+	assert_int_equal(fclose(out), 0);
+}
+
+static void grow_past(struct text log, size_t byte, struct buffer *out)
+{
+	char file[] = "/tmp/waybill-golden-XXXXXX";
+	struct keep keep = {0};
+	struct tail_position position = {0};
+	struct pipeline *pipeline = start(out);
+	close(mkstemp(file));
+	append(file, text_head(log, byte));
+	follow(file, &position, pipeline);
+	pipeline = restart(pipeline, &keep, out);
+	append(file, text_from(log, byte));
+	follow(file, &position, pipeline);
+	pipeline_free(&pipeline);
+	for (size_t i = 0; i < keep.count; i++)
+		release(&keep.rows[i]);
+	unlink(file);
+}
+
+#define BYTES 12
+
+/* A log that ends in the midst of a line, or of one's end, when the bouncer is started anew. */
+static void cut_at_bytes(const char *path, struct text log)
+{
+	struct buffer whole = {0}, wanted = {0};
+	grow_past(log, 0, &whole);
+	only_events(&whole, &wanted);
+	for (size_t k = 1; k <= BYTES; k++) {
+		struct buffer pieces = {0}, got = {0};
+		size_t byte = k * log.len / (BYTES + 1);
+		/* Before and behind a line's end, too. */
+		if (k % 4 < 2)
+			byte += text_find(text_from(log, byte), '\n') + k % 4;
+		grow_past(log, byte, &pieces);
+		only_events(&pieces, &got);
+		if (strcmp(buffer_string(&got), buffer_string(&wanted)) != 0) {
+			print_message("restart at byte %zu\n", byte);
+			first_difference(path, buffer_string(&got), buffer_string(&wanted));
+		}
+		buffer_free(&pieces);
+		buffer_free(&got);
+	}
+	buffer_free(&whole);
+	buffer_free(&wanted);
+}
+
 static size_t each_log(void (*check)(const char *path, struct text log))
 {
 	size_t count = 0;
@@ -298,6 +366,12 @@ static void restarts(void **state)
 {
 	(void)state;
 	assert_true(each_log(cut_anywhere) > 0);
+}
+
+static void bytes(void **state)
+{
+	(void)state;
+	assert_true(each_log(cut_at_bytes) > 0);
 }
 
 static void name_instances(struct pipeline *pipeline, unsigned count, bool end)
@@ -347,6 +421,6 @@ static void instances(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(golden), cmocka_unit_test(restarts),
-					   cmocka_unit_test(instances)};
+					   cmocka_unit_test(bytes), cmocka_unit_test(instances)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
