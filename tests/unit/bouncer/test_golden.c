@@ -243,7 +243,7 @@ static size_t count_lines(struct text log)
 
 /* So many runs with a restart each; of each OFTEN runs one restarts again and again. */
 #define CUTS  60
-#define OFTEN 15
+#define OFTEN 30
 
 static void cut_anywhere(const char *path, struct text log)
 {
@@ -253,11 +253,16 @@ static void cut_anywhere(const char *path, struct text log)
 	pipeline_free(&pipeline);
 	only_events(&whole, &wanted);
 	/* Each restart takes the rules apart again, so a long log is not cut at every line. */
-	size_t stride = count_lines(log) / CUTS + 1;
+	size_t lines = count_lines(log), stride = lines / CUTS + 1;
 	for (size_t k = 0; k < CUTS; k++) {
-		size_t first = 1 + k * stride + k % stride, step = k % OFTEN ? SIZE_MAX / 2 : stride;
+		bool often = k % OFTEN == 0;
+		size_t first = often ? 1 + k / OFTEN : 1 + k * stride + k % stride,
+		       step = often ? stride : SIZE_MAX / 2;
 		struct buffer pieces = {0}, got = {0};
-		read_in_pieces(log, step == stride ? 1 + k / OFTEN : first, step, &pieces);
+		/* No cut at all, or the same ones again. */
+		if (first >= lines || (often && first > stride))
+			continue;
+		read_in_pieces(log, first, step, &pieces);
 		only_events(&pieces, &got);
 		if (strcmp(buffer_string(&got), buffer_string(&wanted)) != 0) {
 			print_message("restart after line %zu, every %zu\n", first, step);
