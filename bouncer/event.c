@@ -183,6 +183,7 @@ void event_row_of(const struct event *e, struct event_texts *t, struct event_row
 	row->field[EVENT_HOST] = there(e->host);
 	row->field[EVENT_INSTANCE] = there(e->instance);
 	row->field[EVENT_QUEUE_ID] = there(e->queue_id);
+	row->field[EVENT_ORIG_QUEUE_ID] = some(e->orig_queue_id);
 	who(e, t, row);
 	attempt(e, t, row);
 	judgement(e, row);

@@ -36,6 +36,7 @@ struct event {
 	uint32_t ordinal;
 	char id[32]; /* "" until identified */
 
+	struct text orig_queue_id; /* the id that the message began with; empty: queue_id */
 	struct text message_id, sender, recipient, orig_recipient, login, client_ip;
 	bool has_sender;  /* an empty sender is the null sender */
 	uint64_t size;    /* 0: not known */

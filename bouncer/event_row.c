@@ -13,6 +13,7 @@ const char *const event_row_sql[EVENT_FIELD_MAX] = {
 	[EVENT_HOST] = "host",
 	[EVENT_INSTANCE] = "instance",
 	[EVENT_QUEUE_ID] = "queue_id",
+	[EVENT_ORIG_QUEUE_ID] = "orig_queue_id",
 	[EVENT_MESSAGE_ID] = "message_id",
 	[EVENT_SENDER] = "sender",
 	[EVENT_RECIPIENT] = "recipient",

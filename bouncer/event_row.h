@@ -15,6 +15,7 @@ enum event_field {
 	EVENT_HOST,
 	EVENT_INSTANCE,
 	EVENT_QUEUE_ID,
+	EVENT_ORIG_QUEUE_ID, /* the message's first one, where it had another */
 	EVENT_MESSAGE_ID,
 	EVENT_SENDER,
 	EVENT_RECIPIENT,

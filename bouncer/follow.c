@@ -51,7 +51,7 @@ struct follow {
 	int64_t since_ms; /* when the first of them was read */
 	int64_t partitions_at_ms;
 	bool waiting; /* for its log, and ours knows */
-	uint64_t dead;
+	uint64_t dead, cut;
 	uint64_t behind;                /* bytes, at the last commit */
 	struct pipeline_counts counted; /* told to Prometheus so far */
 };
@@ -152,6 +152,9 @@ static void count(struct follow *f)
 	f->counted = now;
 	metrics_add(metrics, FOLLOW_BATCHES, 0, 1);
 	metrics_add(metrics, FOLLOW_DEAD_LETTERS, 0, (int64_t)(store_dead(f->store) - f->dead));
+	uint64_t cut = source_cut(f->source);
+	metrics_add(metrics, FOLLOW_CUT, 0, (int64_t)(cut - f->cut));
+	f->cut = cut;
 	count_behind(f);
 	metrics_set(metrics, FOLLOW_LOG_TIME, 0, f->log_time_us / 1000000);
 }

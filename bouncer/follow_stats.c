@@ -7,6 +7,8 @@ static const char *const fates[BAD_MAILBOXES_MAX + 1] = {"told", "untold", NULL}
 static const struct metric rows[FOLLOW_METRIC_MAX] = {
 	[FOLLOW_LINES] = {"bouncer_lines_total", "Lines of the log: taken, of no interest, not understood.",
 			  METRIC_COUNTER, "kind", lines, NULL},
+	[FOLLOW_CUT] = {"bouncer_cut_lines_total", "Lines that were longer than Postfix writes, and cut.",
+			METRIC_COUNTER, NULL, NULL, NULL},
 	[FOLLOW_EVENTS] = {"bouncer_events_total", "Events that the log told.", METRIC_COUNTER, "type",
 			   event_type_words, NULL},
 	[FOLLOW_BATCHES] = {"bouncer_batches_total", "Transactions committed.", METRIC_COUNTER, NULL, NULL, NULL},

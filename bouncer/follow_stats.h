@@ -8,7 +8,8 @@
 #include "bouncer/pipeline.h"
 
 enum follow_metric {
-	FOLLOW_LINES,  /* by enum follow_lines */
+	FOLLOW_LINES, /* by enum follow_lines */
+	FOLLOW_CUT,
 	FOLLOW_EVENTS, /* by enum event_type */
 	FOLLOW_BATCHES,
 	FOLLOW_DEAD_LETTERS,

@@ -68,7 +68,7 @@ static bool stamp_bsd(struct text *line, struct line_clock *clock, int64_t *out)
 		int64_t year = year_of(clock->now_us) + 1, us;
 		do
 			us = to_utc(clock, days_of(year, month, day) * S_PER_DAY + seconds);
-		while (us > clock->now_us + (int64_t)S_PER_DAY * US_PER_S && year-- > 1970);
+		while (us > clock->now_us + LINE_AHEAD_US && year-- > 1970);
 		memcpy(clock->stamp, line->ptr, sizeof clock->stamp);
 		clock->stamp_us = us;
 		clock->stamp_now_us = clock->now_us;
@@ -113,7 +113,9 @@ static bool stamp_iso(struct text *line, const struct line_clock *clock, int64_t
 		return false;
 	int century = two(p), year = two(p + 2), month = two(p + 5), day = two(p + 8);
 	int64_t seconds = time_of_day(p + 11), offset;
-	if (century < 0 || year < 0 || month < 1 || month > 12 || day < 1 || day > 31 || seconds < 0)
+	/* Before 1970 nobody wrote a log, and Postgres knows no year 0. */
+	if (century < 0 || year < 0 || century * 100 + year < 1970 || month < 1 || month > 12 || day < 1 || day > 31 ||
+	    seconds < 0)
 		return false;
 	int64_t local_s = days_of(century * 100 + year, month, day) * S_PER_DAY + seconds;
 	struct text rest = text_from(*line, 19);
@@ -186,6 +188,16 @@ static bool origin_bsd(struct text *rest, struct record *record)
 			return false;
 	}
 	return SKIP(*rest, ": ") && tag(name, record);
+}
+
+/* Printable ASCII of a host name's length (RFC 1035 section 2.3.4): any local user can write a line, and no two names may be
+ * one to the database. */
+static bool is_name(struct text t)
+{
+	size_t len = 0;
+	while (len < t.len && t.ptr[len] > ' ' && t.ptr[len] < 0x7f)
+		len++;
+	return len == t.len && len <= 255;
 }
 
 /* Structured data (RFC 5424 section 6.3), moved over: "-" or "[id name="value" …]…". */
@@ -274,9 +286,14 @@ const char *line_parse(struct text line, struct line_clock *clock, struct record
 	if (!rest.len || !(line_digit(rest.ptr[0]) ? stamp_iso(&rest, clock, &out->time_us)
 						   : stamp_bsd(&rest, clock, &out->time_us)))
 		return NULL;
+	if (out->time_us > clock->now_us + LINE_AHEAD_US)
+		out->time_us = clock->now_us + LINE_AHEAD_US;
 	struct text behind_host = rest;
 	line_until(&behind_host, ' ');
-	if (!(syslog_5424 ? origin_5424(&rest, out) : origin_bsd(&rest, out))) {
+	bool ours = syslog_5424 ? origin_5424(&rest, out) : origin_bsd(&rest, out);
+	if (!is_name(out->host) || !is_name(out->instance))
+		return NULL;
+	if (!ours) {
 		about_lines(behind_host, out);
 		return NULL;
 	}

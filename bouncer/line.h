@@ -77,9 +77,12 @@ struct record {
 	uint32_t code;           /* REJECT: SMTP reply code, 0 when none is logged */
 };
 
+/* How far a clock may be ahead: a later time is taken as this one, so that a wrong one cannot end what is open. */
+#define LINE_AHEAD_US (24LL * 3600 * 1000000)
+
 /* What a line cannot say by itself, and a cache of the last time stamp. Zero-initialise, then set now_us. */
 struct line_clock {
-	int64_t now_us; /* a time without a year is the latest one that lies at most a day after this */
+	int64_t now_us; /* a time without a year is the latest one at most LINE_AHEAD_US after this */
 	/* Seconds that the log's zone is ahead of UTC at a local time; NULL: the log is in UTC. */
 	int64_t (*zone_s)(int64_t local_s);
 	char stamp[16]; /* the last RFC 3164 stamp and its meaning */

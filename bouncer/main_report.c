@@ -16,8 +16,6 @@
 #define MAX_MAIL      (1 << 20) /* bytes that are read; what lies behind is returned mail, and dropped */
 #define MAX_ADDRESSES 8
 
-#define MAX_FILES 64
-
 struct settings {
 	struct daemon_settings common;
 	char *postgres, *return_path_host, *return_path_key, *rules;

@@ -157,20 +157,23 @@ static struct text failed_address(const struct report_mail *mail, struct text wo
 	return (struct text){0};
 }
 
+#define MAX_ABOUT (2 * REPORT_MAX_SAID) /* bytes of a notice about one recipient of several */
+
 /* Of several recipients each has the words behind its address, up to the next one's; none when it is not mentioned. */
 static struct text words_about(const struct report *report, size_t i, struct text words)
 {
 	if (report->count == 1)
 		return words;
-	size_t at = text_search(words, report->recipient[i].address), end = words.len;
+	size_t at = text_search(words, report->recipient[i].address);
 	if (at == SIZE_MAX)
 		return (struct text){0};
+	struct text about = text_head(text_from(words, at), MAX_ABOUT);
 	for (size_t k = 0; k < report->count; k++) {
-		size_t other = text_search(text_from(words, at + 1), report->recipient[k].address);
-		if (k != i && other != SIZE_MAX && at + 1 + other < end)
-			end = at + 1 + other;
+		size_t other = text_search(text_from(about, 1), report->recipient[k].address);
+		if (k != i && other != SIZE_MAX)
+			about = text_head(about, 1 + other);
 	}
-	return text_from(text_head(words, end), at);
+	return about;
 }
 
 static void read_words(const struct report_mail *mail, struct text words, struct report *out)
@@ -244,7 +247,7 @@ void report_read_delivery(const struct report_mail *mail, struct report *out)
 	if (by_words && report_words_any(words, delay_words))
 		return;
 	for (size_t i = 0; i < out->count; i++) {
-		complete(&out->recipient[i], out->count == 1 ? words : (struct text){0});
+		complete(&out->recipient[i], words_about(out, i, words));
 		if (out->recipient[i].failed)
 			out->kind = REPORT_BOUNCE;
 	}

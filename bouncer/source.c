@@ -74,6 +74,11 @@ uint64_t source_behind(struct source *s)
 	return s->tail ? tail_behind(s->tail) : 0;
 }
 
+uint64_t source_cut(const struct source *s)
+{
+	return s->tail ? tail_cut(s->tail) : 0;
+}
+
 const char *source_trouble(const struct source *s)
 {
 	return s->tail ? tail_trouble(s->tail) : journal_trouble(s->journal);

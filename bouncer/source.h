@@ -23,6 +23,8 @@ void source_place(struct source *source, struct place *out);
 bool source_take_loss(struct source *source, struct tail_loss *out);
 /* Bytes not yet read; 0 for the journal, which does not tell. */
 uint64_t source_behind(struct source *source);
+/* Lines that were too long and therefore cut (TAIL_LINE_MAX); 0 for the journal. */
+uint64_t source_cut(const struct source *source);
 /* Why it cannot be read just now, or NULL. */
 const char *source_trouble(const struct source *source);
 /* Readable when there may be lines; -1: poll. source_drain() makes it unreadable again, or leaves that to source_next(). */

@@ -26,6 +26,7 @@ static const enum event_field columns[] = {
 	EVENT_HOST,
 	EVENT_INSTANCE,
 	EVENT_QUEUE_ID,
+	EVENT_ORIG_QUEUE_ID,
 	EVENT_MESSAGE_ID,
 	EVENT_SENDER,
 	EVENT_RECIPIENT,
@@ -176,13 +177,22 @@ static enum pg_status load_open(struct store *s, struct track *track)
 	if (status != PG_OK)
 		return status;
 	struct buffer state = {0};
+	const char *last = NULL;
+	size_t forgotten = 0;
 	for (size_t i = 0; i < pg_rows(r); i++) {
 		state.len = 0;
-		if (!pg_bytea(pg_field(r, i, 3), &state))
-			/* One that cannot be read is forgotten: its messages' later events are told as partial. */
-			track_restore(track, pg_field(r, i, 0), pg_field(r, i, 1), pg_field(r, i, 2),
-				      buffer_view(&state));
+		const char *why = pg_bytea(pg_field(r, i, 3), &state);
+		if (!why)
+			why = track_restore(track, pg_field(r, i, 0), pg_field(r, i, 1), pg_field(r, i, 2),
+					    buffer_view(&state));
+		forgotten += why != NULL;
+		last = why ? why : last;
 	}
+	if (forgotten)
+		log_warning(
+			"%s: %zu of %zu open messages are not known any more (%s): their next events are partial, and "
+			"of no customer; mail is not touched",
+			s->source, forgotten, pg_rows(r), last);
 	buffer_free(&state);
 	pg_result_free(&r);
 	return PG_OK;
@@ -332,7 +342,7 @@ static void build_events(struct store *s, size_t first, size_t end)
 	brackets(s, PARAM_SUPPRESSES, PARAMS, '}');
 }
 
-/* One call with events FIRST up to END; with the rest of the batch or without it. */
+/* One call with events FIRST up to END; with the rest of the batch or without it: what is refused then is an event's fault. */
 static enum pg_status call(struct store *s, size_t first, size_t end, bool whole)
 {
 	struct buffer sql = {0};
@@ -343,8 +353,8 @@ static enum pg_status call(struct store *s, size_t first, size_t end, bool whole
 		params[i] = buffer_string(&s->param[i]);
 		buffer_format(&sql, "%s$%zu", i ? "," : "", i + 1);
 	}
-	if (!whole)
-		params[PARAM_BATCH] = NULL;
+	for (size_t i = PARAM_BATCH; i < PARAM_SUPPRESSES && !whole; i++)
+		params[i] = NULL;
 	if (!s->param[PARAM_LOG_TIME].len)
 		params[PARAM_LOG_TIME] = NULL;
 	buffer_char(&sql, ')');
@@ -393,13 +403,37 @@ static enum pg_status bisect(struct store *s, size_t first, size_t end)
 	return status == PG_OK ? bisect(s, middle, end) : status;
 }
 
+/* Closes the batch behind its events. What Postgres refuses of the rest is left out, the least part first: the place in the
+ * log must move on. */
+static enum pg_status call_rest(struct store *s)
+{
+	static const struct {
+		size_t first, end;
+		const char *empty, *lost;
+	} parts[] = {
+		{PARAM_LOG_TIME, PARAM_LOG_TIME + 1, "", "the time of the log"},
+		{PARAM_UNPARSED_TEMPLATE, PARAM_UNPARSED_LINES + 1, "{}", "lines that were not understood"},
+		{PARAM_GONE_HOST, PARAM_OPEN_STATE + 1, "{}", "open messages, which a restart forgets"},
+	};
+	enum pg_status status = call(s, 0, 0, true);
+	for (size_t i = 0; i < sizeof parts / sizeof *parts && status == PG_FAILED && data_is_refused(s); i++) {
+		log_warning("postgres refused a batch; left out: %s: %s", parts[i].lost, pg_error(s->pg));
+		for (size_t k = parts[i].first; k < parts[i].end; k++) {
+			s->param[k].len = 0;
+			buffer_text(&s->param[k], text_of(parts[i].empty));
+		}
+		status = call(s, 0, 0, true);
+	}
+	return status;
+}
+
 enum pg_status store_commit(struct store *s)
 {
 	enum pg_status status = call(s, 0, s->count, true);
-	if (status == PG_FAILED && data_is_refused(s) && s->count) {
-		status = bisect(s, 0, s->count);
+	if (status == PG_FAILED && data_is_refused(s)) {
+		status = s->count ? bisect(s, 0, s->count) : PG_OK;
 		if (status == PG_OK)
-			status = call(s, 0, 0, true);
+			status = call_rest(s);
 	}
 	if (status == PG_OK) {
 		s->batch++;

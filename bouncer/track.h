@@ -47,13 +47,14 @@ struct track_change {
  * session that began and ended in between is not mentioned. */
 bool track_change_next(struct track *track, struct track_change *out);
 
-/* Takes a session back as it was handed out. NULL, or why STATE cannot be read. */
+/* Takes a session back as it was handed out. NULL, or why STATE cannot be read; it is gone then, and handed out as such. */
 const char *track_restore(struct track *track, struct text host, struct text instance, struct text queue_id,
 			  struct text state);
 
 /* How long a session may say nothing, in microseconds of log time: a transaction that was never queued; a queued message
- * (longer than Postfix's maximal_queue_lifetime of five days); one on hold. Older queued ones end as log.gap. */
-#define TRACK_ABORTED_US (24LL * 3600 * 1000000)
+ * (longer than Postfix's maximal_queue_lifetime of five days); one on hold. Older queued ones end as log.gap. Each is longer
+ * than a clock may be ahead (LINE_AHEAD_US). */
+#define TRACK_ABORTED_US (2LL * 24 * 3600 * 1000000)
 #define TRACK_SILENT_US  (8LL * 24 * 3600 * 1000000)
 #define TRACK_HELD_US    (90LL * 24 * 3600 * 1000000)
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/network.h"
+
 #include "bouncer/line_internal.h"
 #include "bouncer/reply.h"
 #include "bouncer/track_internal.h"
@@ -32,20 +34,56 @@ static void describe(struct event *event, struct text dsn, struct text relay, st
 	event->truncated = truncated;
 }
 
+static bool is_loopback(struct text ip)
+{
+	static const struct network nets[] = {
+		{.address = {[10] = 0xff, 0xff, 127}, .prefix = 104}, /* RFC 1122, section 3.2.1.3 */
+		{.address = {[15] = 1}, .prefix = 128},               /* RFC 4291, section 2.5.3 */
+	};
+	struct network address;
+	return !network_parse(ip, &address) &&
+	       (network_contains(&nets[0], &address) || network_contains(&nets[1], &address));
+}
+
+/* Did whom the message was handed to hand us CHILD? The same host, or a program on ours, perhaps behind a Unix socket. */
+static bool came_back(const struct session *child, struct text relay)
+{
+	struct text host, ip, client = session_text(child, TEXT_CLIENT_IP);
+	uint32_t port;
+	reply_relay(relay, &host, &ip, &port);
+	ip = track_address(ip);
+	if (!ip.len)
+		return text_ends(relay, TEXT("]")) && is_loopback(client);
+	return text_equal(ip, client) || (is_loopback(ip) && is_loopback(client));
+}
+
+/* Anybody may answer "queued as" with an id that a header told him: the message must have come from there, and be nobody's
+ * yet. One that has S for its start (XFORWARD said so, or an earlier recipient's line) needs no proof. */
+static bool carries_on(const struct session *child, const struct session *s, const struct record *r, bool alias)
+{
+	if (child->text_len[TEXT_FIRST_ID])
+		return text_equal(session_first_id(child), session_first_id(s));
+	if (child->text_len[TEXT_LOGIN])
+		return false;
+	return alias ? !child->text_len[TEXT_CLIENT_IP] : came_back(child, r->relay);
+}
+
 /* "250 … queued as CHILD" with one of our own ids: a content filter took the message, its second pass delivers it. "forwarded
  * as CHILD", by local(8): an alias leads on. */
 static struct session *second_pass(struct track *track, const struct session *s, const struct record *r)
 {
-	struct text words = text_equal(r->daemon, TEXT("local")) ? TEXT("forwarded as ") : TEXT("queued as ");
+	bool alias = text_equal(r->daemon, TEXT("local"));
+	struct text words = alias ? TEXT("forwarded as ") : TEXT("queued as ");
 	size_t at = r->status == STATUS_SENT ? text_search(r->reason, words) : SIZE_MAX;
-	if (at == SIZE_MAX)
+	if (at == SIZE_MAX || (alias && at))
 		return NULL;
 	struct text id = text_from(r->reason, at + words.len);
 	size_t len = 0;
 	while (len < id.len && id.ptr[len] != ' ' && id.ptr[len] != ')')
 		len++;
 	id = text_head(id, len);
-	return line_queue_id(id) ? track_related(track, s, id) : NULL;
+	struct session *child = line_queue_id(id) ? track_related(track, s, id) : NULL;
+	return child && carries_on(child, s, r, alias) ? child : NULL;
 }
 
 static enum event_type type_of(const struct record *r)
@@ -96,9 +134,7 @@ void track_on_delivery(struct track *track, const struct record *r)
 		recipient_defer(recipient, r);
 	} else {
 		event.ordinal = recipient->ended;
-		track_saturate(&recipient->ended);
-		s->ended++;
-		recipient_settle(recipient);
+		session_end(s, recipient, r->orig_recipient);
 	}
 	struct session *next = second_pass(track, s, r);
 	if (next) {
@@ -109,9 +145,10 @@ void track_on_delivery(struct track *track, const struct record *r)
 	}
 }
 
-/* One event for each recipient that has no end yet. */
-static void end_pending(struct track *track, struct session *s, const struct record *r, enum event_type type)
+/* One event for each recipient that has no end yet; false: there is none. */
+static bool end_pending(struct track *track, struct session *s, const struct record *r, enum event_type type)
 {
+	bool told = false;
 	for (uint32_t i = 0; i < s->recipient_count; i++) {
 		struct recipient *recipient = &s->recipients[i];
 		const struct deferral *d = recipient->deferral;
@@ -126,11 +163,11 @@ static void end_pending(struct track *track, struct session *s, const struct rec
 		event.attempt = recipient->attempts;
 		event.expired = type == TYPE_BOUNCED;
 		event.ordinal = recipient->ended;
-		track_saturate(&recipient->ended);
-		s->ended++;
 		track_tell(track, s, &event);
-		recipient_settle(recipient);
+		session_end(s, recipient, event.orig_recipient);
+		told = true;
 	}
+	return told;
 }
 
 void track_on_expired(struct track *track, const struct record *r)
@@ -176,9 +213,7 @@ void track_on_deleted(struct track *track, const struct record *r)
 	struct session *s = track_known_or_new(track, r);
 	if (!s)
 		return;
-	uint32_t before = s->ended;
-	end_pending(track, s, r, TYPE_DROPPED);
-	if (s->ended == before)
+	if (!end_pending(track, s, r, TYPE_DROPPED))
 		mark(track, s, r, TYPE_DROPPED);
 	track_drop(track, s);
 }

@@ -4,7 +4,15 @@
 #include "bouncer/track.h"
 
 /* The texts of a session, packed into one block in this order, which is that of their lines. */
-enum session_text { TEXT_QUEUE_ID, TEXT_CLIENT_IP, TEXT_LOGIN, TEXT_MESSAGE_ID, TEXT_SENDER, SESSION_TEXT_MAX };
+enum session_text {
+	TEXT_QUEUE_ID,
+	TEXT_FIRST_ID, /* the id that the message began with; empty: this one */
+	TEXT_CLIENT_IP,
+	TEXT_LOGIN,
+	TEXT_MESSAGE_ID,
+	TEXT_SENDER,
+	SESSION_TEXT_MAX
+};
 #define SESSION_TEXT_LIMIT 2048 /* bytes of one text: more than Postfix logs in one line */
 
 enum session_flag {
@@ -28,7 +36,7 @@ struct deferral {
 struct recipient {
 	char *address;
 	struct deferral *deferral; /* NULL unless it was deferred and has no end yet */
-	uint32_t hash;
+	uint32_t hash, ended_as;   /* of the address; of the original one at its last end */
 	uint16_t address_len;
 	uint16_t attempts;
 	uint16_t deferred, ended; /* events so far */
@@ -55,6 +63,7 @@ struct session {
 /* Host and instance, which few sessions differ in. */
 struct origin {
 	struct text host, instance;
+	size_t sessions; /* that have it; without any, another may take its place */
 };
 #define TRACK_MAX_ORIGINS 1024
 
@@ -89,10 +98,12 @@ struct track {
 	struct {
 		struct session *oldest, *newest;
 	} lists[TRACK_LIST_MAX];
+	bool restored; /* sessions came in any order: the lists are not by age */
 	struct session **dirty;
 	size_t dirty_count, dirty_cap;
 	struct origin origins[TRACK_MAX_ORIGINS];
 	size_t origin_count, origin_last;
+	bool full;          /* lines of an origin found no place, and a log.gap says so */
 	struct buffer gone; /* keys of ended sessions that are stored: each text behind its length */
 	size_t gone_read;
 	struct buffer scratch;
@@ -116,16 +127,22 @@ void track_drop(struct track *track, struct session *session);
 void track_touch(struct track *track, struct session *session, int64_t now_us);
 void track_dirty(struct track *track, struct session *session);
 void track_clean(struct track *track, struct session *session);
+/* The lists by age again, after sessions were restored. */
+void track_sort(struct track *track);
 int64_t track_limit_us(const struct session *session);
 void track_table_free(struct track *track);
 
 struct text session_text(const struct session *session, enum session_text which);
+struct text session_first_id(const struct session *session);
 void session_set(struct session *session, enum session_text which, struct text value);
 /* Gives up the room for more texts: all are known. */
 void session_trim(struct session *session);
 struct recipient *session_recipient(struct session *session, struct text address); /* made when new */
 void recipient_defer(struct recipient *recipient, const struct record *record);
 void recipient_settle(struct recipient *recipient);
+/* It has an end, named ORIG at first. One address may be two recipients, under two names; the same end twice, after a crash, is
+ * one. */
+void session_end(struct session *session, struct recipient *recipient, struct text orig);
 
 /* track_session.c: finding a session for a record, telling of it, losing it. */
 

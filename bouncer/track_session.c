@@ -25,6 +25,7 @@ struct event track_event_of(const struct track *track, const struct session *s, 
 		.host = origin->host,
 		.instance = origin->instance,
 		.queue_id = session_text(s, TEXT_QUEUE_ID),
+		.orig_queue_id = session_text(s, TEXT_FIRST_ID),
 		.session_start_us = s->start_us,
 		.message_id = session_text(s, TEXT_MESSAGE_ID),
 		.sender = session_text(s, TEXT_SENDER),
@@ -76,6 +77,8 @@ void track_sweep(struct track *track, int64_t now_us)
 	if (now_us - track->swept_us < SWEEP_EVERY_US)
 		return;
 	track->swept_us = now_us;
+	if (track->restored)
+		track_sort(track);
 	for (size_t i = 0; i < TRACK_LIST_MAX; i++)
 		for (struct session *s; (s = track->lists[i].oldest) && is_silent(s, now_us);)
 			track_lose(track, s, s->last_us + track_limit_us(s), "silent");
@@ -93,12 +96,30 @@ struct session *track_known(struct track *track, const struct record *r)
 	return s;
 }
 
+/* Once, until there is room again. */
+static void tell_full(struct track *track, const struct record *r)
+{
+	if (track->full)
+		return;
+	track->full = true;
+	track->event(track->context, &(struct event){.type = TYPE_LOG_GAP,
+						     .time_us = r->time_us,
+						     .session_start_us = r->time_us,
+						     .host = r->host,
+						     .instance = r->instance,
+						     .delay = -1,
+						     .delays = {-1, -1, -1, -1},
+						     .detail = TEXT("{\"kind\":\"too-many-instances\"}")});
+}
+
 /* The same, made when it is not known: its start was missed, or it is Postfix's own notification. */
 struct session *track_known_or_new(struct track *track, const struct record *r)
 {
 	struct session *s = track_known(track, r);
 	size_t origin = track_origin(track, r->host, r->instance);
-	if (!s && origin < TRACK_MAX_ORIGINS)
+	if (origin == TRACK_MAX_ORIGINS)
+		tell_full(track, r);
+	else if (!s)
 		s = track_add(track, origin, r->queue_id, r->time_us);
 	if (s)
 		track_touch(track, s, r->time_us);
@@ -108,6 +129,7 @@ struct session *track_known_or_new(struct track *track, const struct record *r)
 /* CHILD carries on what PARENT was: a requeued message, or a content filter's second pass. */
 void track_inherit(struct session *child, const struct session *parent)
 {
+	session_set(child, TEXT_FIRST_ID, session_first_id(parent));
 	session_set(child, TEXT_LOGIN, session_text(parent, TEXT_LOGIN));
 	session_set(child, TEXT_CLIENT_IP, session_text(parent, TEXT_CLIENT_IP));
 	child->flags |= (uint8_t)(parent->flags & (SESSION_ACCEPTED | SESSION_OPENED));

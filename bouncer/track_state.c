@@ -7,7 +7,7 @@
 
 #include "bouncer/track_internal.h"
 
-#define STATE_VERSION        2
+#define STATE_VERSION        3
 #define STATE_MAX_RECIPIENTS 1000000
 
 static void put_number(struct buffer *out, uint64_t value)
@@ -63,6 +63,7 @@ static void recipient_write(const struct recipient *r, struct buffer *out)
 	put_number(out, r->attempts);
 	put_number(out, r->deferred);
 	put_number(out, r->ended);
+	put_number(out, r->ended_as);
 	put_number(out, r->deferral != NULL);
 	if (!r->deferral)
 		return;
@@ -98,6 +99,7 @@ static void recipient_read(struct session *s, struct reader *in)
 	uint16_t attempts = (uint16_t)get_number(in, UINT16_MAX);
 	uint16_t deferred = (uint16_t)get_number(in, UINT16_MAX);
 	uint16_t ended = (uint16_t)get_number(in, UINT16_MAX);
+	uint32_t ended_as = (uint32_t)get_number(in, UINT32_MAX);
 	bool has_deferral = get_number(in, 1);
 	struct record last = {0};
 	if (has_deferral) {
@@ -120,6 +122,7 @@ static void recipient_read(struct session *s, struct reader *in)
 	r->attempts = attempts;
 	r->deferred = deferred;
 	r->ended = ended;
+	r->ended_as = ended_as;
 	if (has_deferral)
 		recipient_defer(r, &last);
 }
@@ -255,11 +258,11 @@ const char *track_restore(struct track *track, struct text host, struct text ins
 		track_drop(track, s);
 	s = track_add(track, origin, queue_id, 0);
 	const char *why = session_read(s, state);
+	s->stored = track->restored = true;
 	if (why) {
-		track_drop(track, s);
+		track_drop(track, s); /* and is handed out as gone */
 		return why;
 	}
-	s->stored = true;
 	track_touch(track, s, s->last_us);
 	track_clean(track, s);
 	return NULL;

@@ -27,6 +27,25 @@ static bool same_origin(const struct origin *origin, struct text host, struct te
 	return text_equal(origin->host, host) && text_equal(origin->instance, instance);
 }
 
+static void drop_origin(struct origin *origin)
+{
+	free((void *)(uintptr_t)origin->host.ptr);
+	free((void *)(uintptr_t)origin->instance.ptr);
+}
+
+/* A place for one more: a new one, or that of one without a session. Any local user can make names. */
+static size_t free_origin(struct track *track)
+{
+	if (track->origin_count < TRACK_MAX_ORIGINS)
+		return track->origin_count++;
+	size_t i = 0;
+	while (i < TRACK_MAX_ORIGINS && track->origins[i].sessions)
+		i++;
+	if (i < TRACK_MAX_ORIGINS)
+		drop_origin(&track->origins[i]);
+	return i;
+}
+
 size_t track_origin(struct track *track, struct text host, struct text instance)
 {
 	if (track->origin_count && same_origin(&track->origins[track->origin_last], host, instance))
@@ -34,11 +53,13 @@ size_t track_origin(struct track *track, struct text host, struct text instance)
 	for (size_t i = 0; i < track->origin_count; i++)
 		if (same_origin(&track->origins[i], host, instance))
 			return track->origin_last = i;
-	if (track->origin_count == TRACK_MAX_ORIGINS)
-		return TRACK_MAX_ORIGINS;
-	track->origins[track->origin_count] =
-		(struct origin){text_at(text_copy(host), host.len), text_at(text_copy(instance), instance.len)};
-	return track->origin_last = track->origin_count++;
+	size_t place = free_origin(track);
+	if (place == TRACK_MAX_ORIGINS)
+		return place;
+	track->full = false;
+	track->origins[place] =
+		(struct origin){text_at(text_copy(host), host.len), text_at(text_copy(instance), instance.len), 0};
+	return track->origin_last = place;
 }
 
 static uint32_t key_hash(size_t origin, struct text queue_id)
@@ -92,6 +113,7 @@ struct session *track_add(struct track *track, size_t origin, struct text queue_
 	struct session *s = memory_zero(1, sizeof *s);
 	s->hash = key_hash(origin, queue_id);
 	s->origin = (uint16_t)origin;
+	track->origins[origin].sessions++;
 	/* A long id says when its message began, wherever the log begins. */
 	s->start_us = line_queue_time(queue_id);
 	if (!s->start_us)
@@ -160,6 +182,7 @@ void track_drop(struct track *track, struct session *s)
 		add_key(&track->gone, track->origins[s->origin].instance);
 		add_key(&track->gone, session_text(s, TEXT_QUEUE_ID));
 	}
+	track->origins[s->origin].sessions--;
 	track->session_count--;
 	free_session(s);
 }
@@ -174,6 +197,27 @@ void track_touch(struct track *track, struct session *s, int64_t now_us)
 	track_dirty(track, s);
 }
 
+static int by_age(const void *a, const void *b)
+{
+	const struct session *const *one = a, *const *other = b;
+	return ((*one)->last_us > (*other)->last_us) - ((*one)->last_us < (*other)->last_us);
+}
+
+void track_sort(struct track *track)
+{
+	struct session **all = memory_new((track->session_count + 1) * sizeof *all);
+	size_t count = 0;
+	for (size_t i = 0; i < track->bucket_count; i++)
+		for (struct session *s = track->buckets[i]; s; s = s->chain)
+			all[count++] = s;
+	qsort(all, count, sizeof *all, by_age);
+	memset(track->lists, 0, sizeof track->lists);
+	for (size_t i = 0; i < count; i++)
+		enlist(track, all[i]);
+	free(all);
+	track->restored = false;
+}
+
 int64_t track_limit_us(const struct session *s)
 {
 	return s->flags & SESSION_HELD ? TRACK_HELD_US : s->flags & SESSION_ACTIVE ? TRACK_SILENT_US : TRACK_ABORTED_US;
@@ -186,10 +230,8 @@ void track_table_free(struct track *track)
 			next = s->chain;
 			free_session(s);
 		}
-	for (size_t i = 0; i < track->origin_count; i++) {
-		free((void *)(uintptr_t)track->origins[i].host.ptr);
-		free((void *)(uintptr_t)track->origins[i].instance.ptr);
-	}
+	for (size_t i = 0; i < track->origin_count; i++)
+		drop_origin(&track->origins[i]);
 	free(track->buckets);
 	free(track->dirty);
 }
@@ -205,6 +247,11 @@ static size_t text_at_byte(const struct session *s, size_t which)
 struct text session_text(const struct session *s, enum session_text which)
 {
 	return text_at(s->bytes + text_at_byte(s, which), s->text_len[which]);
+}
+
+struct text session_first_id(const struct session *s)
+{
+	return session_text(s, s->text_len[TEXT_FIRST_ID] ? TEXT_FIRST_ID : TEXT_QUEUE_ID);
 }
 
 void session_set(struct session *s, enum session_text which, struct text value)
@@ -293,6 +340,15 @@ void recipient_settle(struct recipient *r)
 {
 	free(r->deferral);
 	r->deferral = NULL;
+}
+
+void session_end(struct session *s, struct recipient *r, struct text orig)
+{
+	uint32_t name = track_hash(orig);
+	s->ended += !r->ended || r->ended_as != name;
+	r->ended_as = name;
+	track_saturate(&r->ended);
+	recipient_settle(r);
 }
 
 void recipient_defer(struct recipient *r, const struct record *record)

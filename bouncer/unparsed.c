@@ -24,7 +24,9 @@ void unparsed_template(struct text line, struct buffer *out)
 {
 	struct text message, word;
 	size_t start = out->len;
-	buffer_text(out, tag_of(line, &message));
+	struct text tag = text_head(tag_of(line, &message), UNPARSED_TEMPLATE_MAX / 2);
+	for (size_t i = 0; i < tag.len; i++)
+		buffer_char(out, (unsigned char)tag.ptr[i] >= 0x7f ? '?' : tag.ptr[i]);
 	while (text_take(&message, ' ', &word) && out->len - start + word.len + 1 < UNPARSED_TEMPLATE_MAX) {
 		if (!word.len)
 			continue;

@@ -1,14 +1,21 @@
 -- A batch of events as fast as it can be. What record_batch does and promises stands in 0002; here it is done with one look
 -- into an index a row, whatever the tables have grown to since somebody counted them: a plan that reads a whole table of
 -- logins or a day's events for every batch is never a good one.
-CREATE OR REPLACE FUNCTION waybill.record_batch(
+--
+-- A message that was requeued, or came back from a content filter, has another queue id; what its first one names (its
+-- annotation, the token in its return path) is still about it.
+ALTER TABLE waybill.events ADD COLUMN orig_queue_id text;         -- the first one; NULL: queue_id is
+CREATE INDEX ON waybill.events (orig_queue_id) WHERE orig_queue_id IS NOT NULL;
+
+DROP FUNCTION waybill.record_batch;
+CREATE FUNCTION waybill.record_batch(
 	source text, batch bigint, "position" jsonb, log_time timestamptz, behind bigint,
 	gone_host text[], gone_instance text[], gone_queue_id text[],
 	open_host text[], open_instance text[], open_queue_id text[], open_state bytea[],
 	unparsed_template text[], unparsed_why text[], unparsed_sample text[], unparsed_lines bigint[],
 	suppresses boolean[],
 	event_id text[], type text[], occurred_at timestamptz[], host text[], instance text[], queue_id text[],
-	message_id text[], sender text[], recipient text[], orig_recipient text[], recipient_domain text[],
+	orig_queue_id text[], message_id text[], sender text[], recipient text[], orig_recipient text[], recipient_domain text[],
 	sasl_username text[], client_ip inet[], size bigint[], attempt integer[],
 	smtp_code smallint[], enhanced_code text[], remote_enhanced_code text[], stage text[], response text[],
 	remote_mx text[], remote_ip inet[], remote_port integer[], remote_tls text[], provider text[],
@@ -45,10 +52,14 @@ BEGIN
 		DELETE FROM waybill.open_messages o USING unnest(gone_host, gone_instance, gone_queue_id) AS g(host, instance, queue_id)
 		WHERE o.source = record_batch.source AND o.host = g.host AND o.instance = g.instance AND o.queue_id = g.queue_id;
 		INSERT INTO waybill.open_messages AS o (source, host, instance, queue_id, state)
-		SELECT record_batch.source, n.* FROM unnest(open_host, open_instance, open_queue_id, open_state) AS n
+		-- A key twice in one command would be refused, whatever the bouncer makes of a line.
+		SELECT DISTINCT ON (n.host, n.instance, n.queue_id) record_batch.source, n.*
+		FROM unnest(open_host, open_instance, open_queue_id, open_state) AS n(host, instance, queue_id, state)
 		ON CONFLICT ON CONSTRAINT open_messages_pkey DO UPDATE SET state = excluded.state;
 		INSERT INTO waybill.unparsed AS u (source, template, why, sample, lines)
-		SELECT record_batch.source, n.* FROM unnest(unparsed_template, unparsed_why, unparsed_sample, unparsed_lines) AS n
+		SELECT record_batch.source, n.template, min(n.why), min(n.sample), sum(n.lines)
+		FROM unnest(unparsed_template, unparsed_why, unparsed_sample, unparsed_lines) AS n(template, why, sample, lines)
+		GROUP BY n.template
 		ON CONFLICT ON CONSTRAINT unparsed_pkey DO UPDATE
 		SET lines = u.lines + excluded.lines, sample = excluded.sample, last_at = now();
 	END IF;
@@ -95,7 +106,7 @@ BEGIN
 
 			WITH stored AS (
 				INSERT INTO waybill.events
-					(customer, seq, event_id, type, occurred_at, host, instance, queue_id, message_id, sender,
+					(customer, seq, event_id, type, occurred_at, host, instance, queue_id, orig_queue_id, message_id, sender,
 					recipient, orig_recipient, recipient_domain, sasl_username, client_ip, size,
 					attempt, smtp_code, enhanced_code, remote_enhanced_code, stage, response,
 					remote_mx, remote_ip, remote_port, remote_tls, provider, delay_total,
@@ -104,7 +115,7 @@ BEGIN
 					source_kind, partial, detail, tag, metadata)
 				SELECT i.customer, (lasts ->> i.customer)::bigint - i.behind,
 					i.event_id, i.type, i.occurred_at, i.host, i.instance, i.queue_id,
-					i.message_id, i.sender, i.recipient, i.orig_recipient, i.recipient_domain,
+					i.orig_queue_id, i.message_id, i.sender, i.recipient, i.orig_recipient, i.recipient_domain,
 					i.sasl_username, i.client_ip, i.size, i.attempt, i.smtp_code,
 					i.enhanced_code, i.remote_enhanced_code, i.stage, i.response, i.remote_mx,
 					i.remote_ip, i.remote_port, i.remote_tls, i.provider, i.delay_total,
@@ -116,7 +127,7 @@ BEGIN
 					unnest(event_id) AS event_id, unnest(type) AS type,
 					unnest(occurred_at) AS occurred_at, unnest(host) AS host,
 					unnest(instance) AS instance, unnest(queue_id) AS queue_id,
-					unnest(message_id) AS message_id, unnest(sender) AS sender,
+					unnest(orig_queue_id) AS orig_queue_id, unnest(message_id) AS message_id, unnest(sender) AS sender,
 					unnest(recipient) AS recipient, unnest(orig_recipient) AS orig_recipient,
 					unnest(recipient_domain) AS recipient_domain,
 					unnest(sasl_username) AS sasl_username, unnest(client_ip) AS client_ip,
@@ -136,7 +147,7 @@ BEGIN
 					unnest(bounce_rule) AS bounce_rule, unnest(reason) AS reason,
 					unnest(truncated) AS truncated, unnest(source_kind) AS source_kind,
 					unnest(partial) AS partial, unnest(detail) AS detail) AS i
-				LEFT JOIN waybill.annotations a ON a.customer = i.customer AND a.queue_id = i.queue_id
+				LEFT JOIN waybill.annotations a ON a.customer = i.customer AND a.queue_id = coalesce(i.orig_queue_id, i.queue_id)
 					AND i.occurred_at BETWEEN a.said_at AND a.said_at + waybill.annotation_life()
 				WHERE i.behind IS NOT NULL
 				RETURNING *
@@ -172,3 +183,6 @@ BEGIN
 	END IF;
 	RETURN added;
 END $$;
+
+REVOKE EXECUTE ON FUNCTION waybill.record_batch FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION waybill.record_batch TO waybill_bouncer, waybill_admin;

@@ -30,6 +30,13 @@ BEGIN
 	END IF;
 END $$;
 
+-- All events of a message by the queue id that a token names, whichever others it had later.
+CREATE FUNCTION waybill.events_of_message(of_customer text, of_queue_id text) RETURNS SETOF waybill.events
+LANGUAGE sql STABLE AS $$
+	SELECT * FROM waybill.events e
+	WHERE e.customer = of_customer AND (e.queue_id = of_queue_id OR e.orig_queue_id = of_queue_id)
+$$;
+
 -- The message of a token: whose it is, its host, and which of its recipients each of CLAIMS is or was called (NULL: none, or
 -- none yet of which the log tells the end). ONLY_RECIPIENT: the message's, when it had one alone. LATER: its log is not read
 -- to the end, ask again.
@@ -48,23 +55,22 @@ BEGIN
 		RETURN;
 	END IF;
 	-- A node may call itself otherwise than its log does; a long queue id is hardly ever another message's.
-	SELECT e.host INTO h FROM waybill.events e
-	WHERE e.customer = c AND e.queue_id = of_queue_id AND e.type LIKE 'message.%'
+	SELECT e.host INTO h FROM waybill.events_of_message(c, of_queue_id) e WHERE e.type LIKE 'message.%'
 	GROUP BY e.host ORDER BY substr(sha256(convert_to(e.host, 'UTF8')), 1, 3) = node_head DESC, min(e.occurred_at) LIMIT 1;
-	known := ARRAY(SELECT DISTINCT e.recipient FROM waybill.events e
-	               WHERE e.customer = c AND e.queue_id = of_queue_id AND e.host = h AND e.recipient IS NOT NULL
-	                 AND e.type LIKE 'message.%' LIMIT 2);
+	known := ARRAY(SELECT DISTINCT e.recipient FROM waybill.events_of_message(c, of_queue_id) e
+	               WHERE e.host = h AND e.recipient IS NOT NULL AND e.type LIKE 'message.%' LIMIT 2);
 	RETURN QUERY SELECT c, h, CASE WHEN cardinality(known) = 1 THEN known[1] END,
-		ARRAY(SELECT (SELECT e.recipient FROM waybill.events e
-		              WHERE e.customer = c AND e.queue_id = of_queue_id AND e.host = h
-		                AND e.type IN ('message.delivered', 'message.bounced') AND lower(l.claim) IN (lower(e.recipient), lower(e.orig_recipient)) LIMIT 1)
+		ARRAY(SELECT (SELECT e.recipient FROM waybill.events_of_message(c, of_queue_id) e
+		              WHERE e.host = h AND e.type IN ('message.delivered', 'message.bounced') AND lower(l.claim) IN (lower(e.recipient), lower(e.orig_recipient)) LIMIT 1)
 		      FROM unnest(claims) WITH ORDINALITY AS l(claim, n) ORDER BY l.n),
 		-- While Postfix keeps the report. The queue holds the message, or nobody has read so far.
 		queued_at > now() - interval '4 days' AND
 		CASE WHEN h IS NULL
 		     THEN coalesce((SELECT bool_or(p.log_time < queued_at + interval '1 minute') FROM waybill.log_positions p
 		                    WHERE substr(sha256(convert_to(split_part(p.source, ' ', 1), 'UTF8')), 1, 3) = node_head), true)
-		     ELSE EXISTS (SELECT FROM waybill.open_messages o WHERE o.host = h AND o.queue_id = of_queue_id) END;
+		     ELSE EXISTS (SELECT FROM waybill.open_messages o WHERE o.host = h AND o.queue_id IN (
+		                 SELECT of_queue_id UNION ALL
+		                 SELECT e.queue_id FROM waybill.events_of_message(c, of_queue_id) e WHERE e.host = h)) END;
 END $$;
 
 -- One event of a report, with what follows from it, in one transaction. What is known of the message fills the rest of the
@@ -84,24 +90,24 @@ BEGIN
 	-- Who records an event of this customer waits here for whoever does the same.
 	INSERT INTO waybill.event_seq (customer) VALUES (whose) ON CONFLICT DO NOTHING;
 	PERFORM FROM waybill.event_seq s WHERE s.customer = whose FOR UPDATE;
-	IF EXISTS (SELECT FROM waybill.events v WHERE v.customer = whose AND v.queue_id = r ->> 'queue_id' AND v.event_id = r ->> 'event_id') THEN
+	IF EXISTS (SELECT FROM waybill.events_of_message(whose, r ->> 'queue_id') v WHERE v.event_id = r ->> 'event_id') THEN
 		RETURN false;
 	END IF;
 	IF r ->> 'type' = 'message.bounced' AND EXISTS (
-		SELECT FROM waybill.events v WHERE v.customer = whose AND v.queue_id = r ->> 'queue_id' AND v.host = r ->> 'host'
-		  AND v.recipient = r ->> 'recipient' AND v.type = 'message.bounced') THEN
+		SELECT FROM waybill.events_of_message(whose, r ->> 'queue_id') v
+		WHERE v.host = r ->> 'host' AND v.recipient = r ->> 'recipient' AND v.type = 'message.bounced') THEN
 		RETURN false;
 	END IF;
-	SELECT * INTO STRICT known FROM waybill.events v
-	WHERE v.customer = whose AND v.queue_id = r ->> 'queue_id' AND v.host = r ->> 'host' AND v.type LIKE 'message.%'
+	SELECT * INTO STRICT known FROM waybill.events_of_message(whose, r ->> 'queue_id') v
+	WHERE v.host = r ->> 'host' AND v.type LIKE 'message.%'
 	ORDER BY v.recipient IS NOT DISTINCT FROM r ->> 'recipient' DESC, v.occurred_at LIMIT 1;
 	UPDATE waybill.event_seq s SET last = s.last + 1 WHERE s.customer = whose;
-	INSERT INTO waybill.events AS v (customer, seq, occurred_at, event_id, type, host, instance, queue_id, message_id, sender,
-		recipient, orig_recipient, recipient_domain, sasl_username, client_ip, size, tag, metadata, smtp_code, enhanced_code,
-		remote_enhanced_code, stage, response, remote_mx, provider, bounce_class, bounce_category, bounce_scope, bounce_async,
+	INSERT INTO waybill.events AS v (customer, seq, occurred_at, event_id, type, host, instance, queue_id, orig_queue_id,
+		message_id, sender, recipient, orig_recipient, recipient_domain, sasl_username, client_ip, size, tag, metadata,
+		smtp_code, enhanced_code, remote_enhanced_code, stage, response, remote_mx, provider, bounce_class, bounce_category, bounce_scope, bounce_async,
 		bounce_rule, reason, truncated, source_kind, detail)
 	SELECT whose, s.last, clock_timestamp(), r ->> 'event_id', r ->> 'type', known.host, known.instance, known.queue_id,
-		known.message_id, known.sender, r ->> 'recipient',
+		known.orig_queue_id, known.message_id, known.sender, r ->> 'recipient',
 		CASE WHEN known.recipient = r ->> 'recipient' THEN known.orig_recipient END,
 		nullif(lower(substring(r ->> 'recipient' FROM '@([^@]*)$')), ''), known.sasl_username, known.client_ip, known.size,
 		known.tag, known.metadata, (r ->> 'smtp_code')::smallint, r ->> 'enhanced_code', r ->> 'remote_enhanced_code',

@@ -83,6 +83,50 @@ def test_terminated(bench):
     assert "1 messages open" in bench.output.read_text()
 
 
+def test_a_truncated_log_is_a_gap(bench):
+    """What was not read when somebody emptied the file is lost; that it is must be known, once."""
+    gaps = "SELECT string_agg(host || ' ' || (detail ->> 'kind'), ', ' ORDER BY recorded_at) FROM waybill.events WHERE type = 'log.gap'"
+
+    def empty():
+        bench.log.write(bench.log.interleaved(3))
+        bench.log.file.truncate(0)
+        bench.log.write(bench.log.interleaved(1))
+
+    bench.bouncer()
+    bench.log.write(bench.log.interleaved(20))
+    check(bench, 20)
+    bench.processes.kill("bouncer", signal.SIGSTOP)
+    empty()
+    bench.processes.kill("bouncer", signal.SIGCONT)
+    assert wait_until(lambda: bench.one(DELIVERED) == [21]), bench.one(DELIVERED)
+    assert wait_until(lambda: bench.one(gaps) == ["mx1 truncated"]), bench.one(gaps)
+    bench.end()
+    empty()
+    bench.bouncer()
+    assert wait_until(lambda: bench.one(DELIVERED) == [22]), bench.one(DELIVERED)
+    assert wait_until(lambda: bench.one(gaps) == ["mx1 truncated, mx1 position-lost"]), bench.one(gaps)
+    bench.end(signal.SIGKILL)
+    bench.bouncer()
+    bench.log.write(bench.log.interleaved(1))
+    assert wait_until(lambda: bench.one(DELIVERED) == [23]), bench.one(DELIVERED)
+    assert bench.one(gaps) == ["mx1 truncated, mx1 position-lost"]
+
+
+def test_another_versions_state(bench):
+    """Open messages that cannot be taken back are told of, and do not come back again and again."""
+    bench.bouncer()
+    lines = bench.log.message()
+    bench.log.write(lines[:3])
+    assert wait_until(lambda: bench.one("SELECT count(*) FROM waybill.open_messages") == [1])
+    bench.end()
+    bench.postgres.execute("UPDATE waybill.open_messages SET state = '\\x01'")
+    bench.bouncer()
+    bench.log.write(lines[3:])
+    assert wait_until(lambda: bench.one(DELIVERED) == [1]), bench.one(DELIVERED)
+    assert "1 of 1 open messages are not known any more (made by another version" in bench.output.read_text()
+    assert wait_until(lambda: bench.one("SELECT count(*) FROM waybill.open_messages") == [0])
+
+
 def test_two_bouncers_on_one_log(bench):
     """They may not; should they, nothing is lost or doubled: the slower one steps back, systemd would start it again."""
     bench.bouncer()
@@ -168,7 +212,8 @@ def test_prometheus_sees_the_bouncer(bench):
     bench.conf.write_text(bench.conf.read_text().replace("[bouncer]\n", f"[bouncer]\nmetrics = {where}\n"))
     bench.bouncer()
     bench.log.write(bench.log.interleaved(3))
-    bench.log.write(["2026-11-20T10:00:01+00:00 mx1 postfix/qmgr[2]: 4bXyZ12mN2VXxznjll: something new"])
+    bench.log.write(["2026-11-20T10:00:01+00:00 mx1 postfix/qmgr[2]: 4bXyZ12mN2VXxznjll: something new",
+                     "2026-11-20T10:00:01+00:00 mx1 postfix/qmgr[2]: warning: " + 20000 * "x"])
 
     def seen():
         ran = subprocess.run(["curl", "-s", "--unix-socket", where, "http://localhost/metrics"], stdout=subprocess.PIPE, text=True)
@@ -178,6 +223,7 @@ def test_prometheus_sees_the_bouncer(bench):
     assert wait_until(lambda: seen().get(kinds % "unparsed") == "1"), seen()
     now = seen()
     assert now[kinds % "taken"] == "15" and now['waybill_bouncer_events_total{type="message.delivered"}'] == "3", now
+    assert now["waybill_bouncer_cut_lines_total"] == "1", now
     assert now["waybill_bouncer_open_messages"] == "0" and now["waybill_bouncer_behind_bytes"] == "0", now
     assert int(now["waybill_bouncer_batches_total"]) > 0 and now["waybill_bouncer_dead_letters_total"] == "0", now
 

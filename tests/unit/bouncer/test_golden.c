@@ -10,10 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "bouncer/pipeline.h"
+#include "bouncer/tail.h"
 
 #define FOLDER "tests/golden/bouncer"
 #define NOW_US (INT64_C(1795244400) * 1000000) /* 2026-11-21T07:00:00Z */
@@ -23,6 +25,7 @@ static const char *const names[EVENT_FIELD_MAX] = {
 	[EVENT_HOST] = "host",
 	[EVENT_INSTANCE] = "instance",
 	[EVENT_QUEUE_ID] = "queue_id",
+	[EVENT_ORIG_QUEUE_ID] = "orig_queue_id",
 	[EVENT_MESSAGE_ID] = "message_id",
 	[EVENT_SENDER] = "sender",
 	[EVENT_RECIPIENT] = "recipient",
@@ -240,7 +243,7 @@ static size_t count_lines(struct text log)
 
 /* So many runs with a restart each; of each OFTEN runs one restarts again and again. */
 #define CUTS  60
-#define OFTEN 15
+#define OFTEN 30
 
 static void cut_anywhere(const char *path, struct text log)
 {
@@ -250,14 +253,85 @@ static void cut_anywhere(const char *path, struct text log)
 	pipeline_free(&pipeline);
 	only_events(&whole, &wanted);
 	/* Each restart takes the rules apart again, so a long log is not cut at every line. */
-	size_t stride = count_lines(log) / CUTS + 1;
+	size_t lines = count_lines(log), stride = lines / CUTS + 1;
 	for (size_t k = 0; k < CUTS; k++) {
-		size_t first = 1 + k * stride + k % stride, step = k % OFTEN ? SIZE_MAX / 2 : stride;
+		bool often = k % OFTEN == 0;
+		size_t first = often ? 1 + k / OFTEN : 1 + k * stride + k % stride,
+		       step = often ? stride : SIZE_MAX / 2;
 		struct buffer pieces = {0}, got = {0};
-		read_in_pieces(log, step == stride ? 1 + k / OFTEN : first, step, &pieces);
+		/* No cut at all, or the same ones again. */
+		if (first >= lines || (often && first > stride))
+			continue;
+		read_in_pieces(log, first, step, &pieces);
 		only_events(&pieces, &got);
 		if (strcmp(buffer_string(&got), buffer_string(&wanted)) != 0) {
 			print_message("restart after line %zu, every %zu\n", first, step);
+			first_difference(path, buffer_string(&got), buffer_string(&wanted));
+		}
+		buffer_free(&pieces);
+		buffer_free(&got);
+	}
+	buffer_free(&whole);
+	buffer_free(&wanted);
+}
+
+/* The bouncer's own reading: what stands in FILE behind POSITION, which moves. */
+static void follow(const char *file, struct tail_position *position, struct pipeline *pipeline)
+{
+	struct text line;
+	struct tail_loss loss;
+	struct tail *tail = tail_open(file, position->inode ? position : NULL);
+	while (tail_next(tail, &line))
+		pipeline_line(pipeline, line, NOW_US);
+	assert_false(tail_take_loss(tail, &loss));
+	tail_position(tail, position);
+	tail_close(&tail);
+}
+
+static void append(const char *file, struct text bytes)
+{
+	FILE *out = fopen(file, "ab");
+	assert_non_null(out);
+	assert_int_equal(fwrite(bytes.ptr, 1, bytes.len, out), bytes.len);
+	assert_int_equal(fclose(out), 0);
+}
+
+static void grow_past(struct text log, size_t byte, struct buffer *out)
+{
+	char file[] = "/tmp/waybill-golden-XXXXXX";
+	struct keep keep = {0};
+	struct tail_position position = {0};
+	struct pipeline *pipeline = start(out);
+	close(mkstemp(file));
+	append(file, text_head(log, byte));
+	follow(file, &position, pipeline);
+	pipeline = restart(pipeline, &keep, out);
+	append(file, text_from(log, byte));
+	follow(file, &position, pipeline);
+	pipeline_free(&pipeline);
+	for (size_t i = 0; i < keep.count; i++)
+		release(&keep.rows[i]);
+	unlink(file);
+}
+
+#define BYTES 12
+
+/* A log that ends in the midst of a line, or of one's end, when the bouncer is started anew. */
+static void cut_at_bytes(const char *path, struct text log)
+{
+	struct buffer whole = {0}, wanted = {0};
+	grow_past(log, 0, &whole);
+	only_events(&whole, &wanted);
+	for (size_t k = 1; k <= BYTES; k++) {
+		struct buffer pieces = {0}, got = {0};
+		size_t byte = k * log.len / (BYTES + 1);
+		/* Before and behind a line's end, too. */
+		if (k % 4 < 2)
+			byte += text_find(text_from(log, byte), '\n') + k % 4;
+		grow_past(log, byte, &pieces);
+		only_events(&pieces, &got);
+		if (strcmp(buffer_string(&got), buffer_string(&wanted)) != 0) {
+			print_message("restart at byte %zu\n", byte);
 			first_difference(path, buffer_string(&got), buffer_string(&wanted));
 		}
 		buffer_free(&pieces);
@@ -299,8 +373,59 @@ static void restarts(void **state)
 	assert_true(each_log(cut_anywhere) > 0);
 }
 
+static void bytes(void **state)
+{
+	(void)state;
+	assert_true(each_log(cut_at_bytes) > 0);
+}
+
+static void name_instances(struct pipeline *pipeline, unsigned count, bool end)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct buffer line = {0};
+		buffer_format(&line, "Nov 20 10:00:00 mx1 i%u/cleanup[17]: A%07X: message-id=<x>", i, i);
+		pipeline_line(pipeline, buffer_view(&line), NOW_US);
+		line.len = 0;
+		buffer_format(&line, "Nov 20 10:00:00 mx1 i%u/qmgr[2]: A%07X: removed", i, i);
+		if (end)
+			pipeline_line(pipeline, buffer_view(&line), NOW_US);
+		buffer_free(&line);
+	}
+}
+
+/* Any local user can make up instances: those without a message make room, and what finds none is told once. */
+static void instances(void **state)
+{
+	(void)state;
+	struct buffer out = {0};
+	struct pipeline *pipeline = start(&out);
+	const struct text last =
+		TEXT("Nov 20 10:00:01 mx1 postfix/smtp[9]: B00000000001: to=<a@ex.net>, relay=none, delay=1, "
+		     "delays=0/0/0/1, dsn=2.0.0, status=sent (250 ok)");
+	name_instances(pipeline, 3000, true);
+	pipeline_line(pipeline, last, NOW_US);
+	assert_true(text_starts(buffer_view(&out), TEXT("message.delivered ")));
+	out.len = 0;
+	name_instances(pipeline, 3000, false);
+	assert_true(text_starts(buffer_view(&out), TEXT("log.gap ")));
+	const char *first = strstr(buffer_string(&out), "log.gap");
+	assert_non_null(strstr(first, "too-many-instances"));
+	assert_null(strstr(first + 1, "log.gap"));
+	/* Known ones are followed on, the lines of others are dropped until there is room. */
+	name_instances(pipeline, 1000, true);
+	out.len = 0;
+	pipeline_line(pipeline,
+		      TEXT("Nov 20 10:00:01 mx2 postfix/smtp[9]: B00000000002: to=<a@ex.net>, relay=none, delay=1, "
+			   "delays=0/0/0/1, dsn=2.0.0, status=sent (250 ok)"),
+		      NOW_US);
+	assert_true(text_starts(buffer_view(&out), TEXT("message.delivered ")));
+	pipeline_free(&pipeline);
+	buffer_free(&out);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(golden), cmocka_unit_test(restarts)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(golden), cmocka_unit_test(restarts),
+					   cmocka_unit_test(bytes), cmocka_unit_test(instances)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -359,6 +359,8 @@ static void envelopes(void **state)
 		{"<22>1 2026-11-21T01:02:03Z mx1 postfix/a/qmgr 204 - [x@1 k=\"]\\\" \"][y@1] \xef\xbb\xbf"
 		 "4104E3D: removed",
 		 INT64_C(1795222923000000)},
+		/* A clock that is wrong by years. */
+		{"2099-01-01T00:00:00Z mx1 postfix/a/qmgr[204]: 4104E3D: removed", NOW_US + LINE_AHEAD_US},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct line_clock clock = {.now_us = NOW_US};
@@ -371,6 +373,33 @@ static void envelopes(void **state)
 		assert_true(text_equal(r.daemon, TEXT("qmgr")));
 		assert_int_equal(r.pid, 204);
 	}
+}
+
+/* Written by anybody, with logger(1): no line of Postfix. */
+static void strange_envelopes(void **state)
+{
+	(void)state;
+	char name[300];
+	struct buffer line = {0};
+	memset(name, 'x', sizeof name);
+	buffer_format(&line, "Nov 21 01:02:03 mx1 %.*s/qmgr[204]: 4104E3D: removed", (int)sizeof name, name);
+	const char *const rows[] = {
+		"Nov 21 01:02:03 mx1 a\xff/qmgr[204]: 4104E3D: removed",
+		"Nov 21 01:02:03 mx1 a\x01/qmgr[204]: 4104E3D: removed",
+		"Nov 21 01:02:03 m\xc3\xa4 postfix/qmgr[204]: 4104E3D: removed",
+		"<22>1 2026-11-21T01:02:03Z m\xff postfix/qmgr 204 - - 4104E3D: removed",
+		"0000-01-01T00:00:00Z mx1 postfix/qmgr[204]: 4104E3D: removed",
+		"1969-12-31T23:59:59Z mx1 postfix/qmgr[204]: 4104E3D: removed",
+		buffer_string(&line),
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct line_clock clock = {.now_us = NOW_US};
+		struct record r;
+		assert_null(line_parse(text_of(rows[i]), &clock, &r));
+		if (r.kind != RECORD_OTHER)
+			fail_msg("%s: kind %d", rows[i], r.kind);
+	}
+	buffer_free(&line);
 }
 
 /* 2026-11-21 is in winter, so is the shift of an hour. */
@@ -417,9 +446,10 @@ static void queue_ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(queue_life), cmocka_unit_test(deliveries),     cmocka_unit_test(hostile_text),
-		cmocka_unit_test(refusals),   cmocka_unit_test(of_no_interest), cmocka_unit_test(lines_about_lines),
-		cmocka_unit_test(envelopes),  cmocka_unit_test(zones),          cmocka_unit_test(queue_ids),
+		cmocka_unit_test(queue_life), cmocka_unit_test(deliveries),        cmocka_unit_test(hostile_text),
+		cmocka_unit_test(refusals),   cmocka_unit_test(of_no_interest),    cmocka_unit_test(lines_about_lines),
+		cmocka_unit_test(envelopes),  cmocka_unit_test(strange_envelopes), cmocka_unit_test(zones),
+		cmocka_unit_test(queue_ids),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -266,15 +266,16 @@ static void another_bouncer(void **state)
 	end(&two);
 }
 
-/* A year that Postgres does not know, among rows that it takes. */
+/* A row that Postgres does not take, among those that it takes. */
 static void a_refused_row(void **state)
 {
 	(void)state;
 	struct bench b;
 	begin(&b, SOURCE);
+	assert_int_equal(pg_script(pg, "ALTER TABLE waybill.events ADD CHECK (type <> 'message.rejected')"), PG_OK);
 	for (size_t i = 0; i < 4; i++)
 		read_line(&b, life[i]);
-	read_line(&b, "0000-01-01T00:00:00Z mx1 postfix/smtpd[16]: NOQUEUE: reject: RCPT from h[192.0.2.7]: 550 5.7.1 "
+	read_line(&b, "Nov 20 10:00:02 mx1 postfix/smtpd[16]: NOQUEUE: reject: RCPT from h[192.0.2.7]: 550 5.7.1 "
 		      "no; from=<a@b>");
 	for (size_t i = 4; i < LIFE; i++)
 		read_line(&b, life[i]);
@@ -285,6 +286,62 @@ static void a_refused_row(void **state)
 	check("SELECT source, event::json->>'type' FROM support.dead_letters", SOURCE " message.rejected");
 	check("SELECT batch FROM waybill.log_positions", "1");
 	end(&b);
+}
+
+/* Nothing but events is refused: none of them is buried, the log is read on, and the rest is left out. */
+static void a_refused_rest(void **state)
+{
+	(void)state;
+	struct bench b;
+	begin(&b, SOURCE);
+	assert_int_equal(pg_script(pg, "ALTER TABLE waybill.open_messages ADD CHECK (queue_id <> 'A00000000001');"
+				       "ALTER TABLE waybill.unparsed ADD CHECK (lines < 2)"),
+			 PG_OK);
+	for (size_t i = 0; i < 4; i++)
+		read_line(&b, life[i]);
+	for (size_t i = 0; i < 2; i++)
+		read_line(&b, "Nov 20 10:00:05 mx1 postfix/smtp[9]: never 7 seen");
+	/* 0000-01-01, which the database does not know: the last line's time. */
+	store_seal(b.store, pipeline_track(b.pipeline), &b.position, INT64_C(-62167219200000000), 7);
+	assert_int_equal(store_commit(b.store), PG_OK);
+	assert_int_equal(store_dead(b.store), 0);
+	check("SELECT batch, log_time FROM waybill.log_positions", "1 NULL");
+	check("SELECT count(*), (SELECT count(*) FROM waybill.dead_letters), (SELECT count(*) FROM waybill.unparsed), "
+	      "(SELECT count(*) FROM waybill.open_messages) FROM waybill.events",
+	      "2 0 0 0");
+	/* A batch without events. */
+	read_line(&b, "Nov 20 10:00:05 mx1 postfix/smtp[9]: never 7 seen");
+	read_line(&b, "Nov 20 10:00:05 mx1 postfix/smtp[9]: never 7 seen");
+	assert_int_equal(commit(&b), PG_OK);
+	check("SELECT batch, log_time IS NULL FROM waybill.log_positions", "2 t");
+	for (size_t i = 4; i < LIFE; i++)
+		read_line(&b, life[i]);
+	assert_int_equal(commit(&b), PG_OK);
+	check("SELECT count(*) FROM waybill.events WHERE sasl_username = 'Acme-App'", "3");
+	end(&b);
+}
+
+/* Two bad bytes are one and the same character to the database; anybody can write them with logger(1). */
+static void equal_keys(void **state)
+{
+	(void)state;
+	struct bench b;
+	begin(&b, SOURCE);
+	read_line(&b, "Nov 20 10:00:00 mx1 a\xff/smtpd[1]: A00000000001: client=h[192.0.2.7]");
+	read_line(&b, "Nov 20 10:00:00 mx1 a\xfe/smtpd[1]: A00000000001: client=h[192.0.2.7]");
+	store_unparsed(b.store, TEXT("Nov 20 10:00:00 mx1 a\xff/smtpd[1]: never seen"), "unknown message");
+	store_unparsed(b.store, TEXT("Nov 20 10:00:00 mx1 a\xfe/smtpd[1]: never seen"), "unknown message");
+	assert_int_equal(commit(&b), PG_OK);
+	check("SELECT template, lines FROM waybill.unparsed", "a?/smtpd never seen 2");
+	check("SELECT count(*) FROM waybill.open_messages", "0");
+	end(&b);
+	/* And should another reader of lines write such keys. */
+	check("SELECT waybill.record_batch('s', 1, '{}', NULL, 0, '{}', '{}', '{}', '{h,h}', '{i,i}', '{q,q}', "
+	      "'{x,y}', '{t,t}', '{w,w}', '{s,s}', '{1,2}', '{}', '{}'" /* and the columns of events */
+	      ",'{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}'"
+	      ",'{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}','{}')",
+	      "0");
+	check("SELECT lines FROM waybill.unparsed WHERE source = 's'", "3");
 }
 
 static void odd_bytes(void **state)
@@ -349,6 +406,58 @@ static void a_lost_connection(void **state)
 	end(&b);
 }
 
+/* Requeued before its second attempt: what the first queue id names is still about the message. */
+static void another_id(void **state)
+{
+	(void)state;
+	static const char *const lines[] = {
+		"Nov 20 10:00:00 mx1 postfix/smtpd[16]: A00000000001: client=h[192.0.2.7], sasl_username=acme-app",
+		"Nov 20 10:00:00 mx1 postfix/cleanup[17]: A00000000001: message-id=<1@acme.example>",
+		"Nov 20 10:00:01 mx1 postfix/qmgr[2]: A00000000001: from=<a@b>, size=1, nrcpt=2 (queue active)",
+		"Nov 20 10:00:02 mx1 postfix/smtp[9]: A00000000001: to=<gone@ex.net>, relay=none, delay=1, "
+		"delays=0/0/0/1, dsn=4.4.1, status=deferred (connect to ex.net[203.0.113.4]:25: Connection timed out)",
+		"Nov 20 10:00:03 mx1 postfix/postsuper[52]: A00000000001: requeued",
+		"Nov 20 10:00:04 mx1 postfix/pickup[53]: A00000000002: uid=89 from=<a@b> orig_id=A00000000001",
+		"Nov 20 10:00:04 mx1 postfix/cleanup[17]: A00000000002: message-id=<1@acme.example>",
+		"Nov 20 10:00:04 mx1 postfix/qmgr[2]: A00000000002: from=<a@b>, size=1, nrcpt=2 (queue active)",
+		"Nov 20 10:00:05 mx1 postfix/smtp[9]: A00000000002: to=<gone@ex.net>, relay=mx[203.0.113.4]:25, "
+		"delay=1, delays=0/0/0/1, dsn=5.1.1, status=bounced (host mx[203.0.113.4] said: 550 5.1.1 no such "
+		"user (in reply to RCPT TO command))",
+		"Nov 20 10:00:05 mx1 postfix/smtp[9]: A00000000002: to=<good@ex.net>, relay=mx[203.0.113.4]:25, "
+		"delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (250 ok)",
+	};
+	struct bench b;
+	assert_int_equal(pg_script(pg, "INSERT INTO waybill.annotations VALUES "
+				       "('acme', 'A00000000001', '2026-11-20T10:00:00Z', 'welcome', '{\"n\": 7}')"),
+			 PG_OK);
+	begin(&b, SOURCE);
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+		read_line(&b, lines[i]);
+	assert_int_equal(commit(&b), PG_OK);
+	check("SELECT type, queue_id, orig_queue_id, tag, metadata->>'n' FROM waybill.events WHERE recipient IS NOT "
+	      "NULL "
+	      "AND type LIKE 'message.%' ORDER BY seq",
+	      "message.deferred A00000000001 NULL welcome 7; message.bounced A00000000002 A00000000001 welcome 7; "
+	      "message.delivered A00000000002 A00000000001 welcome 7");
+	/* A report with the token of the first id, when the message is in the queue under the second. */
+	check("SELECT host, matches, later FROM waybill.reported_message(substr(sha256('acme'), 1, 6), "
+	      "substr(sha256('mx1'), 1, 3), 'A00000000001', now(), '{GOOD@ex.net,other@ex.net}')",
+	      "mx1 {good@ex.net,NULL} t");
+	/* Postfix's notice about the bounce that the log told is no second one; one of the other recipient is. */
+#define REPORT(RECIPIENT, ID)                                                                                        \
+	"SELECT waybill.record_report('{\"customer\": \"acme\", \"queue_id\": \"A00000000001\", \"host\": \"mx1\", " \
+	"\"type\": \"message.bounced\", \"event_id\": \"" ID "\", \"recipient\": \"" RECIPIENT                       \
+	"\", \"bounce_class\": "                                                                                     \
+	"\"hard\", \"bounce_category\": \"unknown-recipient\", \"bounce_scope\": \"recipient\", \"source_kind\": "   \
+	"\"dsn\"}')"
+	check(REPORT("gone@ex.net", "evt_1"), "f");
+	check(REPORT("good@ex.net", "evt_2"), "t");
+	check(REPORT("good@ex.net", "evt_2"), "f");
+	check("SELECT queue_id, orig_queue_id, tag FROM waybill.events WHERE source_kind = 'dsn'",
+	      "A00000000002 A00000000001 welcome");
+	end(&b);
+}
+
 /* The bouncer adds events by its door alone, and what support sees it may only read. */
 static void rights(void **state)
 {
@@ -372,9 +481,10 @@ int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		FRESH(a_batch),           FRESH(a_restart),     FRESH(the_same_again), FRESH(partly_known),
-		FRESH(another_bouncer),   FRESH(a_refused_row), FRESH(odd_bytes),      FRESH(unicode_domains),
-		FRESH(a_lost_connection), FRESH(rights),
+		FRESH(a_batch),         FRESH(a_restart),       FRESH(the_same_again),    FRESH(partly_known),
+		FRESH(another_bouncer), FRESH(a_refused_row),   FRESH(a_refused_rest),    FRESH(equal_keys),
+		FRESH(odd_bytes),       FRESH(unicode_domains), FRESH(a_lost_connection), FRESH(another_id),
+		FRESH(rights),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,7 @@ static const char *const names[EVENT_FIELD_MAX] = {
 	[EVENT_HOST] = "host",
 	[EVENT_INSTANCE] = "instance",
 	[EVENT_QUEUE_ID] = "queue_id",
+	[EVENT_ORIG_QUEUE_ID] = "orig_queue_id",
 	[EVENT_MESSAGE_ID] = "message_id",
 	[EVENT_SENDER] = "sender",
 	[EVENT_RECIPIENT] = "recipient",
