@@ -177,6 +177,9 @@ static void set_doors(CURL *easy)
 	/* Connections are kept, names are for the system's resolver to remember: libcurl would look through all of its own
 	 * memory of them after each POST. */
 	curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
+	/* A POST that ends before its name is resolved leaves the resolver's thread behind: to wait for it would stop the loop,
+	 * and every other POST with it. */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);

@@ -19,7 +19,7 @@ class Resolver:
     """Answers every A question with .addresses; other questions with nothing."""
 
     def __init__(self):
-        self.address, self.addresses, self.asked = own_address(), [ALLOWED], 0
+        self.address, self.addresses, self.asked, self.silent = own_address(), [ALLOWED], 0, False
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((self.address, 53))
         threading.Thread(target=self.serve, daemon=True).start()
@@ -30,7 +30,9 @@ class Resolver:
                 question, client = self.socket.recvfrom(512)
             except OSError:
                 return
-            self.socket.sendto(self.answer(question), client)
+            answer = self.answer(question)
+            if not self.silent:
+                self.socket.sendto(answer, client)
 
     def answer(self, question):
         end = question.index(b"\0", 12) + 5  # RFC 1035 section 4.1.2: name, type, class
@@ -41,10 +43,10 @@ class Resolver:
         return header + question[12:end] + b"".join(records)
 
 
-def start(relay, resolver):
-    conf = relay.configure(allow_networks=ALLOWED)
+def start(relay, resolver, patience="attempts:1 timeout:2", **settings):
+    conf = relay.configure(allow_networks=ALLOWED, **settings)
     resolv = relay.home / "resolv.conf"
-    resolv.write_text(f"nameserver {resolver.address}\noptions attempts:1 timeout:2\n")
+    resolv.write_text(f"nameserver {resolver.address}\noptions {patience}\n")
     hosts = relay.home / "hosts"
     hosts.write_text("127.0.0.1 localhost\n")
     relay.started.append("webhookd")
@@ -86,4 +88,23 @@ def test_rebinding(relay):
     relay.due_now(endpoint)
     relay.until("the allowed address is posted to", lambda: relay.delivery(endpoint, second)["state"] == "delivered")
     assert len(outside.posts("rebound")) == 2 and inside.posts("rebound") == []
+    resolver.socket.close()
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="no mount namespace can be made here")
+def test_a_silent_resolver_stops_nobody_else(relay):
+    """The attempt ends by its own time, long before the system's resolver gives up; the POSTs of others go on."""
+    resolver = Resolver()
+    resolver.silent = True
+    server = relay.server(tls=False, host=ALLOWED)
+    unresolved, _ = relay.endpoint(server.url("ok", "unresolved", host="relay.test"))
+    good, _ = relay.endpoint(server.url("ok", "numbered", host=ALLOWED))
+    start(relay, resolver, patience="attempts:2 timeout:30", allow_http="yes")
+    lost = relay.event(unresolved)
+    relay.until("the resolver is asked", lambda: resolver.asked)
+    [attempt] = relay.until("the attempt ends", lambda: relay.attempts(unresolved, lost))
+    assert "timed out" in attempt["error"].lower() and attempt["status"] is None
+    events = [relay.event(good) for _ in range(5)]
+    relay.until("the others arrive", lambda: all(relay.delivery(good, one)["state"] == "delivered" for one in events))
+    assert server.posts("unresolved") == []
     resolver.socket.close()
