@@ -14,6 +14,10 @@
 /* Events held in memory at most, leased or waiting to be recorded; one batch more than that. */
 #define HELD_MAX 4096
 
+/* An endpoint that does well holds an eighth of what is free, and no more: however many of them are slow, there is room for
+ * one more. (Choudhury, Hahne: Dynamic Queue Length Thresholds for Shared-Memory Packet Switches, 1998.) */
+#define SHARES 8
+
 /* Of one lease and of one record. Larger ones gain nothing more. */
 #define BATCH_MAX 1000
 
@@ -83,19 +87,31 @@ static bool note(struct clerk *clerk, enum pg_status status, const char *doing)
 	return !clerk->away;
 }
 
-static void add_held(const struct endpoint *endpoint, size_t held, void *cookie)
+static void add_lane(const struct endpoint *endpoint, size_t holds, size_t may, void *cookie)
 {
-	json_int(cookie, endpoint->id, (int64_t)held);
+	struct json *json = cookie;
+	json_open(json, endpoint->id, '{');
+	json_int(json, "holds", (int64_t)holds);
+	json_int(json, "may", (int64_t)may);
+	json_close(json, '}');
 }
 
-static size_t free_places(struct clerk *clerk, struct buffer *held)
+static size_t share_of(const struct clerk *clerk, size_t held)
 {
-	struct json json = {.out = held};
+	size_t share = held < HELD_MAX ? (HELD_MAX - held) / SHARES : 0;
+	size_t least = 2 * clerk->settings.endpoint_concurrency, most = clerk->settings.endpoint_held;
+	share = share > least ? share : least;
+	return share < most ? share : most;
+}
+
+static size_t free_places(struct clerk *clerk, struct buffer *lanes)
+{
+	struct json json = {.out = lanes};
 	pthread_mutex_lock(&clerk->lock);
 	size_t count = lanes_held(clerk->lanes) + clerk->done.count + clerk->unused.count;
 	bool stopping = clerk->stopping;
 	json_open(&json, NULL, '{');
-	lanes_each(clerk->lanes, add_held, &json);
+	lanes_each(clerk->lanes, share_of(clerk, count), add_lane, &json);
 	json_close(&json, '}');
 	pthread_mutex_unlock(&clerk->lock);
 	if (stopping || count >= HELD_MAX)
@@ -119,17 +135,17 @@ static void accept_one(struct clerk *clerk, struct delivery *delivery)
 
 static void lease(struct clerk *clerk)
 {
-	struct buffer held = {0};
+	struct buffer lanes = {0};
 	struct delivery_list leased = {0};
-	size_t places = free_places(clerk, &held);
+	size_t places = free_places(clerk, &lanes);
 	clerk->lease_at_ms = now_ms() + clerk->settings.poll_ms;
 	clerk->since_lease = 0;
 	if (!places) {
-		buffer_free(&held);
+		buffer_free(&lanes);
 		return;
 	}
-	enum pg_status status = outbox_lease(clerk->outbox, places, buffer_view(&held), now_ms(), &leased);
-	buffer_free(&held);
+	enum pg_status status = outbox_lease(clerk->outbox, places, buffer_view(&lanes), now_ms(), &leased);
+	buffer_free(&lanes);
 	clerk->last_lease = leased.count;
 	if (!note(clerk, status, "leasing deliveries") || !leased.count)
 		return;
@@ -274,12 +290,13 @@ static bool wait_for_work(struct clerk *clerk)
 	return outbox_notified(clerk->outbox) || now_ms() >= clerk->lease_at_ms;
 }
 
-/* The next lease comes when half of the last one is done, or at once while there is a backlog. */
+/* The next lease comes when half of the last one is done, or at once while there is a backlog. One that brought nothing
+ * may have found lanes that were full. */
 static bool wants_more(struct clerk *clerk)
 {
 	if (has_backlog(clerk))
 		return true;
-	return clerk->last_lease && clerk->since_lease && clerk->since_lease >= clerk->last_lease / 2;
+	return clerk->since_lease && clerk->since_lease >= clerk->last_lease / 2;
 }
 
 static void *clerk_run(void *cookie)
@@ -312,6 +329,7 @@ struct clerk *clerk_new(const struct clerk_settings *settings)
 	struct clerk *clerk = memory_zero(1, sizeof(*clerk));
 	clerk->settings = *settings;
 	clerk->settings.outbox.disabled = log_disabled;
+	clerk->settings.outbox.endpoint_max = LANE_ROOM < settings->endpoint_held ? LANE_ROOM : settings->endpoint_held;
 	clerk->outbox = outbox_new(&clerk->settings.outbox);
 	clerk->prune_at_ms = now_ms();
 	clerk->lanes = lanes_new(settings->concurrency, settings->endpoint_concurrency,
@@ -342,13 +360,21 @@ struct delivery *clerk_next(struct clerk *clerk)
 	return delivery;
 }
 
+static enum lane_result result_of(const struct delivery *delivery)
+{
+	if (delivery->state == DELIVERY_UNUSED)
+		return LANE_UNTRIED;
+	if (delivery->ok)
+		return LANE_OK;
+	return delivery->gone || delivery->pause_ms > 0 ? LANE_PAUSED : LANE_FAILED;
+}
+
 void clerk_done(struct clerk *clerk, struct delivery *delivery)
 {
 	pthread_mutex_lock(&clerk->lock);
-	bool ok = delivery->ok || delivery->state == DELIVERY_UNUSED;
 	/* It looks at all there is once it is awake: the first to lie there wakes it for the others. */
 	bool first = !clerk->done.count && !clerk->unused.count;
-	lanes_done(clerk->lanes, delivery, ok, delivery->gone || delivery->pause_ms > 0, &clerk->unused);
+	lanes_done(clerk->lanes, delivery, result_of(delivery), &clerk->unused);
 	delivery_list_add(delivery->state == DELIVERY_UNUSED ? &clerk->unused : &clerk->done, delivery);
 	pthread_mutex_unlock(&clerk->lock);
 	if (first)

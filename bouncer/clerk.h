@@ -15,6 +15,7 @@ struct clerk;
 struct clerk_settings {
 	struct outbox_settings outbox;
 	size_t concurrency, endpoint_concurrency; /* POSTs under way: in all, to one endpoint */
+	size_t endpoint_held;                     /* events taken from the database at one time, of one endpoint */
 	int64_t poll_ms;
 	int64_t keep_ms; /* attempts and deliveries; older ones are forgotten */
 };

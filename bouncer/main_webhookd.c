@@ -46,7 +46,8 @@ static const struct conf_row rows[] = {
 	{"webhookd", "endpoint_concurrency", CONF_INT, offsetof(struct settings, endpoint_concurrency), "16", 1, 256,
 	 NULL, false, "POSTs under way at one time to one endpoint."},
 	{"webhookd", "endpoint_held", CONF_INT, offsetof(struct settings, endpoint_held), "512", 1, 2048, NULL, false,
-	 "Deliveries of one endpoint that are taken from the database at one time."},
+	 "Deliveries of one endpoint taken from the database at one time, at most: less while it fails or many are "
+	 "slow."},
 	{"webhookd", "connect_timeout", CONF_DURATION, offsetof(struct settings, connect_ms), "5s", 100, 30 * SECONDS,
 	 NULL, false, "How long a connection, TLS included, may take."},
 	{"webhookd", "timeout", CONF_DURATION, offsetof(struct settings, timeout_ms), "15s", 500, 30 * SECONDS, NULL,
@@ -131,11 +132,11 @@ static struct clerk_settings clerk_settings(void)
 				.seal = seal,
 				.lease_ms = settings.lease_ms,
 				.timeout_ms = settings.timeout_ms,
-				.endpoint_max = (size_t)settings.endpoint_held,
 				.breaker_failures = (int)settings.breaker_failures,
 			},
 		.concurrency = (size_t)settings.concurrency,
 		.endpoint_concurrency = (size_t)settings.endpoint_concurrency,
+		.endpoint_held = (size_t)settings.endpoint_held,
 		.poll_ms = settings.poll_ms,
 		.keep_ms = settings.keep_ms,
 	};

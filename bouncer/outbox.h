@@ -22,7 +22,7 @@ struct outbox_settings {
 	const struct seal *seal; /* opens the endpoints' secrets */
 	int64_t lease_ms;   /* longer than a POST and OUTBOX_MARGIN_MS: an attempt that would outlast it is not begun */
 	int64_t timeout_ms; /* of a POST to an endpoint that has no other; none gets longer than a lease allows */
-	size_t endpoint_max;  /* leased by this instance at one time, of one endpoint */
+	size_t endpoint_max;  /* leased at one time of an endpoint that outbox_lease() is told nothing about */
 	int breaker_failures; /* in a row, until an endpoint is only probed */
 	/* Told of each endpoint that a record disabled. */
 	void (*disabled)(const char *customer, const char *endpoint, const char *reason);
@@ -41,9 +41,9 @@ int outbox_socket(const struct outbox *outbox);
 bool outbox_notified(struct outbox *outbox);
 
 /* Leases up to MAX due deliveries of active endpoints and appends them to OUT, state DELIVERY_LEASED, or
- * DELIVERY_LOST or DELIVERY_UNSENDABLE with the reason. HELD is a JSON object of endpoint ids and how many of each this instance still
- * holds. Endpoints take turns between calls. NOW_MS is the monotonic clock. */
-enum pg_status outbox_lease(struct outbox *outbox, size_t max, struct text held, int64_t now_ms,
+ * DELIVERY_LOST or DELIVERY_UNSENDABLE with the reason. LANES is a JSON object of endpoint ids, and for each an object of
+ * how many events this instance "holds" of it and "may" hold. Endpoints take turns between calls. NOW_MS is the monotonic clock. */
+enum pg_status outbox_lease(struct outbox *outbox, size_t max, struct text lanes, int64_t now_ms,
 			    struct delivery_list *out);
 
 /* Records what became of deliveries, by their judgement: all or nothing. */

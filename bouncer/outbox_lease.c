@@ -6,7 +6,7 @@
 #include "bouncer/envelope.h"
 #include "bouncer/outbox_internal.h"
 
-/* $1, $2 after whom the walk goes on; $3 how many each endpoint may hold; $4 held now, a JSON object; $5 the most rows;
+/* $1, $2 after whom the walk goes on; $3 how many an endpoint may hold (but a batch) that $4, the lanes, says nothing about; $5 the most rows;
  * $6 lease in ms; $7 failures from which an endpoint is only probed.
  *
  * The recursive part walks the index from endpoint to endpoint that has anything due, now or later. LATERAL with LIMIT
@@ -20,7 +20,7 @@
 	" FROM waybill.deliveries d WHERE d.customer = b.customer AND d.endpoint = b.endpoint AND d.state = 'due'" \
 	" AND d.due_at <= now() AND (d.leased_until IS NULL OR d.leased_until <= now()) AND d.batch IS NULL"
 static const char lease_head[] =
-	"WITH RECURSIVE busy AS ("
+	"WITH RECURSIVE lanes AS MATERIALIZED (SELECT $4::jsonb AS j), busy AS ("
 	" (SELECT customer, endpoint FROM waybill.deliveries"
 	"   WHERE state = 'due' AND (customer, endpoint) > ($1, $2) ORDER BY customer, endpoint LIMIT 1)"
 	" UNION ALL"
@@ -41,9 +41,9 @@ static const char lease_head[] =
 	"     AND (d.leased_until IS NULL OR d.leased_until <= now())"
 	"     AND (d.batch IS NULL AND e.ripe OR d.batch_members IS NOT NULL)"
 	"   ORDER BY d.due_at"
-	"   LIMIT greatest(0, CASE WHEN e.failures >= $7::int THEN 1 WHEN e.batch_max = 1 THEN $3::int"
-	"                     ELSE greatest($3::int, 2 * e.batch_max) END"
-	"                     - coalesce(($4::jsonb ->> b.endpoint)::int, 0))"
+	"   LIMIT greatest(0, CASE WHEN e.failures >= $7::int THEN 1 ELSE coalesce("
+	"      ((SELECT j FROM lanes) -> b.endpoint -> 'may')::int, greatest($3::int, nullif(e.batch_max, 1))) END"
+	"     - coalesce(((SELECT j FROM lanes) -> b.endpoint -> 'holds')::int, 0))"
 	"   FOR UPDATE SKIP LOCKED) d"
 	" LIMIT $5::int),"
 	" picked AS MATERIALIZED (SELECT id FROM (SELECT id, sum(events) OVER"
@@ -169,30 +169,30 @@ static void take_turn(struct outbox *outbox, const struct pg_result *rows, size_
 	text_put(full ? pg_field(rows, count - 1, ROW_ENDPOINT) : TEXT(""), outbox->endpoint, OUTBOX_NAME_SIZE);
 }
 
-static enum pg_status lease_rows(struct outbox *outbox, size_t max, const char *held, struct pg_result **rows)
+static enum pg_status lease_rows(struct outbox *outbox, size_t max, const char *lanes, struct pg_result **rows)
 {
 	char each[24], most[24], lease_ms[24], failures[24];
 	snprintf(each, sizeof(each), "%zu", outbox->settings.endpoint_max);
 	snprintf(most, sizeof(most), "%zu", max);
 	snprintf(lease_ms, sizeof(lease_ms), "%lld", (long long)outbox->settings.lease_ms);
 	snprintf(failures, sizeof(failures), "%d", outbox->settings.breaker_failures);
-	const char *params[] = {outbox->customer, outbox->endpoint, each, held, most, lease_ms, failures};
+	const char *params[] = {outbox->customer, outbox->endpoint, each, lanes, most, lease_ms, failures};
 	return pg_query_again(outbox->pg, outbox->lease_sql, params, sizeof(params) / sizeof(params[0]), rows);
 }
 
-enum pg_status outbox_lease(struct outbox *outbox, size_t max, struct text held, int64_t now_ms,
+enum pg_status outbox_lease(struct outbox *outbox, size_t max, struct text lanes, int64_t now_ms,
 			    struct delivery_list *out)
 {
 	struct pg_result *rows;
-	char *held_copy = text_copy(held);
+	char *lanes_copy = text_copy(lanes);
 	bool from_start = !outbox->customer[0];
-	enum pg_status status = lease_rows(outbox, max, held_copy, &rows);
+	enum pg_status status = lease_rows(outbox, max, lanes_copy, &rows);
 	if (status == PG_OK && pg_rows(rows) == 0 && !from_start) {
 		pg_result_free(&rows);
 		outbox->customer[0] = outbox->endpoint[0] = '\0';
-		status = lease_rows(outbox, max, held_copy, &rows);
+		status = lease_rows(outbox, max, lanes_copy, &rows);
 	}
-	free(held_copy);
+	free(lanes_copy);
 	if (status != PG_OK)
 		return status;
 

@@ -5,6 +5,8 @@ import json
 import signal
 import time
 
+import pytest
+
 
 def ids(server, name):
     return collections.Counter(post.headers["webhook-id"] for post in server.posts(name))
@@ -27,14 +29,16 @@ def many(relay, endpoint, count, customer="acme"):
         customer, f"{endpoint[3:]}{relay.sequence}", count, endpoint)
 
 
-def test_hanging_endpoints_delay_nobody(relay):
+@pytest.mark.parametrize("count, owed", [(50, 20), (10, 600)])
+def test_hanging_endpoints_delay_nobody(relay, count, owed):
+    """Many of them, nor a few with so much to post that webhookd could hold no more."""
     server = relay.server()
-    hanging = [relay.endpoint(server.url("hang", f"hang{n}"))[0] for n in range(50)]
+    hanging = [relay.endpoint(server.url("hang", f"hang{n}"))[0] for n in range(count)]
     good, _ = relay.endpoint(server.url("ok", "good"))
     for endpoint in hanging:
-        many(relay, endpoint, 20)
-    relay.run(timeout="10s", lease="30s")
-    relay.until("all that hang are tried", lambda: all(server.posts(f"hang{n}") for n in range(50)))
+        many(relay, endpoint, owed)
+    relay.run(timeout="20s", lease="60s")
+    relay.until("all that hang are tried", lambda: all(server.posts(f"hang{n}") for n in range(count)))
     many(relay, good, 500)
     relay.sql("NOTIFY waybill_deliveries")
     relay.until("the good endpoint has all", lambda: delivered(relay, good) == 500)
