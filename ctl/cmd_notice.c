@@ -21,10 +21,23 @@
 
 #define HOST_SIZE 256
 
-enum { ID, CUSTOMER, CONTACT, ENDPOINT, URL, TYPE, REASON, SINCE, FAILURES, COLUMN_MAX };
+enum {
+	ID,
+	CUSTOMER,
+	CONTACT,
+	ENDPOINT,
+	URL,
+	TYPE,
+	REASON,
+	SINCE,
+	FAILURES,
+	CUSTOMER_TOLD,
+	POSTMASTER_TOLD,
+	COLUMN_MAX
+};
 static const char take_sql[] = "SELECT id, customer, contact, endpoint, url, type, reason, "
-			       "to_char(failing_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC', failures "
-			       "FROM waybill.take_notices($1)";
+			       "to_char(failing_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC', failures, "
+			       "customer_told, postmaster_told FROM waybill.take_notices($1)";
 
 struct sending {
 	struct ctl *ctl;
@@ -45,61 +58,125 @@ static void add_notice(const struct pg_result *rows, size_t row, struct notice *
 				  .failures = pg_int(rows, row, FAILURES)};
 }
 
-/* COUNT notices from ROW on in one mail. NULL, or why not, in WHY. */
-static const char *send_mail(struct sending *s, const char *to, const char *kind, size_t row, size_t count, char *why,
-			     size_t size)
+/* Whom a mail goes to, and the column that says whether it did. */
+struct recipient {
+	const char *address; /* empty: nobody */
+	const char *kind;
+	int told;
+};
+
+/* A run of rows. */
+struct some {
+	size_t row, count;
+};
+
+/* Those of SOME that RECIPIENT has not been told yet, as an array of ids and, if NOTICES is not NULL, there. */
+static size_t untold(const struct sending *s, struct some some, const struct recipient *recipient, struct buffer *ids,
+		     struct notice *notices)
+{
+	size_t count = 0;
+	buffer_char(ids, '{');
+	for (size_t row = some.row; row < some.row + some.count; row++) {
+		if (recipient && pg_bool(s->rows, row, recipient->told))
+			continue;
+		if (notices)
+			add_notice(s->rows, row, &notices[count]);
+		buffer_format(ids, "%s%s", count++ ? "," : "", pg_string(s->rows, row, ID));
+	}
+	buffer_char(ids, '}');
+	return count;
+}
+
+static int change(const struct sending *s, const char *sql, const char *ids, const char *word)
+{
+	return database_query(s->ctl, sql, PARAMS(ids, word), NULL);
+}
+
+static int settle(const struct sending *s, struct some some, const char *outcome)
+{
+	struct buffer ids = {0};
+	untold(s, some, NULL, &ids, NULL);
+	int status = change(s, "SELECT waybill.settle_notices($1::bigint[], $2)", buffer_string(&ids), outcome);
+	buffer_free(&ids);
+	return status;
+}
+
+/* Those that were taken and are beyond this run: as if they had not been. */
+static int release(const struct sending *s, struct some some)
+{
+	struct buffer ids = {0};
+	untold(s, some, NULL, &ids, NULL);
+	int status = database_query(s->ctl, "SELECT waybill.release_notices($1::bigint[])", PARAMS(buffer_string(&ids)),
+				    NULL);
+	buffer_free(&ids);
+	return status;
+}
+
+/* NOTICES, whose array of ids is IDS, in one mail. NULL, or why not, in WHY. */
+static const char *send_mail(struct sending *s, const struct recipient *to, const char *ids,
+			     const struct notice *notices, size_t count, char *why, size_t size)
 {
 	char date[64], id[HOST_SIZE + 64];
 	time_t now = time(NULL);
 	struct tm utc;
 	struct buffer mail = {0};
-	struct notice *notices = memory_zero(count, sizeof(*notices));
-	for (size_t i = 0; i < count; i++)
-		add_notice(s->rows, row + i, &notices[i]);
 	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S +0000", gmtime_r(&now, &utc));
 	/* The same if it has to be sent again. */
-	snprintf(id, sizeof(id), "notice.%s.%s@%s", pg_string(s->rows, row, ID), kind, s->host);
+	snprintf(id, sizeof(id), "notice.%.*s.%s@%s", (int)strcspn(ids + 1, ",}"), ids + 1, to->kind, s->host);
 	notice_compose(&(struct notice_mail){.from = text_of(s->sender),
-					     .to = text_of(to),
+					     .to = text_of(to->address),
 					     .date = text_of(date),
 					     .message_id = text_of(id)},
 		       notices, count, &mail);
-	const char *wrong = sendmail_send(s->ctl->settings.sendmail, s->sender, to, buffer_view(&mail), why, size);
+	const char *wrong =
+		sendmail_send(s->ctl->settings.sendmail, s->sender, to->address, buffer_view(&mail), why, size);
 	s->mails++;
 	buffer_free(&mail);
-	free(notices);
 	return wrong;
 }
 
-static int settle(struct sending *s, size_t row, size_t count, const char *outcome)
+/* What RECIPIENT has not been told yet. *DONE: nothing is left to tell. */
+static int tell(struct sending *s, struct some some, const struct recipient *recipient, bool *done)
 {
+	char why[512];
+	int status = 0;
 	struct buffer ids = {0};
-	for (size_t i = 0; i < count; i++)
-		buffer_format(&ids, "%s%s", i ? "," : "{", pg_string(s->rows, row + i, ID));
-	buffer_char(&ids, '}');
-	int status = database_query(s->ctl, "SELECT waybill.settle_notices($1::bigint[], $2)",
-				    PARAMS(buffer_string(&ids), outcome), NULL);
+	struct notice *notices = memory_zero(some.count, sizeof(*notices));
+	size_t count = *recipient->address ? untold(s, some, recipient, &ids, notices) : 0;
+	const char *wrong = NULL;
+	if (count)
+		wrong = send_mail(s, recipient, buffer_string(&ids), notices, count, why, sizeof(why));
+	if (wrong)
+		complain(EX_TEMPFAIL, "is [ctl] sendmail right? it is tried again in ten minutes",
+			 "notices of %s to the %s: %s", pg_string(s->rows, some.row, CUSTOMER), recipient->kind, why);
+	else if (count)
+		status = change(s, "SELECT waybill.told_notices($1::bigint[], $2)", buffer_string(&ids),
+				recipient->kind);
+	*done = !wrong;
 	buffer_free(&ids);
+	free(notices);
 	return status;
 }
 
-/* One customer's, to its contact and to the postmaster. Those that cannot be sent are taken again later. */
-static int send_customer(struct sending *s, size_t row, size_t count)
+/* One customer's, to its contact and to the postmaster: one that cannot be told keeps nothing from the other. What could
+ * not be sent is taken again later. */
+static int send_customer(struct sending *s, struct some some)
 {
-	char why[512];
-	const char *contact = pg_string(s->rows, row, CONTACT), *postmaster = s->ctl->settings.notice_postmaster;
-	const char *wrong = NULL;
-	if (!*contact && !postmaster)
-		return settle(s, row, count, "nobody");
-	if (*contact)
-		wrong = send_mail(s, contact, "customer", row, count, why, sizeof(why));
-	if (!wrong && postmaster && strcmp(contact, postmaster) != 0)
-		wrong = send_mail(s, postmaster, "postmaster", row, count, why, sizeof(why));
-	if (!wrong)
-		return settle(s, row, count, "sent");
-	s->failed += count;
-	complain(EX_TEMPFAIL, "is [ctl] sendmail right? it is tried again in ten minutes", "notices of %s: %s",
-		 pg_string(s->rows, row, CUSTOMER), why);
+	const char *contact = pg_string(s->rows, some.row, CONTACT), *postmaster = s->ctl->settings.notice_postmaster;
+	bool alone = !postmaster || strcmp(contact, postmaster) == 0;
+	const struct recipient customer = {contact, "customer", CUSTOMER_TOLD};
+	const struct recipient other = {alone ? "" : postmaster, "postmaster", POSTMASTER_TOLD};
+	bool told_customer, told_other;
+	if (!*contact && alone)
+		return settle(s, some, "nobody");
+	int status = tell(s, some, &customer, &told_customer);
+	if (!status)
+		status = tell(s, some, &other, &told_other);
+	if (status)
+		return status;
+	if (told_customer && told_other)
+		return settle(s, some, "sent");
+	s->failed += some.count;
 	return 0;
 }
 
@@ -143,11 +220,14 @@ int cmd_notice_send(struct ctl *ctl)
 		return status;
 	s.rows = rows;
 	name_sender(&s);
-	for (size_t row = 0; row < pg_rows(rows) && !status && s.mails < MAILS_MAX;) {
+	size_t row = 0;
+	while (row < pg_rows(rows) && !status && s.mails < MAILS_MAX) {
 		size_t count = same_customer(rows, row);
-		status = send_customer(&s, row, count);
+		status = send_customer(&s, (struct some){row, count});
 		row += count;
 	}
+	if (!status && row < pg_rows(rows))
+		status = release(&s, (struct some){row, pg_rows(rows) - row});
 	if (!status && s.mails)
 		remark("%zu mails handed to %s", s.mails, ctl->settings.sendmail);
 	pg_result_free(&rows);

@@ -14,7 +14,8 @@ printf '%s ' "$@" >> {folder}/words
 echo >> {folder}/words
 [ ! -e {folder}/hang ] || exec sleep 60
 [ ! -e {folder}/fail ] || exit 75
-cat > {folder}/mail.$(ls {folder} | wc -l)
+for refused in "$@"; do [ ! -e "{folder}/refuse.$refused" ] || exit 75; done
+cat > {folder}/mail.$(printf %04d $(ls {folder} | grep -c ^mail))
 """
 
 
@@ -109,7 +110,7 @@ def test_nobody_to_tell_and_nothing_to_say(relay, notices):
     relay.sql("UPDATE waybill.endpoints SET failures = 0, failing_since = NULL WHERE endpoint = %s", well)
     relay.sql("UPDATE waybill.notices SET created_at = now() - interval '25 hours' WHERE endpoint = %s", old)
     notices()
-    assert notices.words() == [] and outcomes(relay, well) == outcomes(relay, old) == ["over"]
+    assert notices.words() == [] and (outcomes(relay, well), outcomes(relay, old)) == (["over"], ["failed"])
     # The same person is customer's contact and postmaster: one mail.
     trouble(relay, "alone", 2)
     notices(notice_postmaster="a@alone.example")
@@ -141,6 +142,53 @@ def test_what_cannot_be_sent_is_sent_later(relay, notices):
     relay.sql("UPDATE waybill.notices SET tries = 5, taken_at = now() - interval '11 minutes' WHERE endpoint = %s", hopeless)
     notices()
     assert len(notices.mails()) == 1 and outcomes(relay, hopeless) == ["failed"]
+
+
+def test_each_is_told_once_whatever_becomes_of_the_other(relay, notices):
+    """A contact that cannot be mailed keeps nothing from the postmaster, nor the other way round."""
+    relay.customer("apart")
+    relay.sql("UPDATE waybill.customers SET contact = 'c@apart.example' WHERE customer = 'apart'")
+    first = trouble(relay, "apart", 2)
+    postmaster = {"notice_postmaster": "p@relay.example"}
+    refuse = notices.folder / "refuse.c@apart.example"
+    refuse.touch()
+    assert "ended with status 75" in notices(status=75, **postmaster)
+    assert [mail["To"] for mail in notices.mails()] == ["p@relay.example"] and outcomes(relay, first) == [None]
+    refuse.unlink()
+    second = trouble(relay, "apart", 2)
+    relay.sql("UPDATE waybill.notices SET taken_at = NULL WHERE customer = 'apart'")
+    notices(**postmaster)
+    told = {mail["To"]: mail for mail in notices.mails()[1:]}
+    assert len(notices.mails()) == 3 and outcomes(relay, first) == outcomes(relay, second) == ["sent"]
+    assert first in told["c@apart.example"].get_payload() and second in told["c@apart.example"].get_payload()
+    assert first not in told["p@relay.example"].get_payload() and second in told["p@relay.example"].get_payload()
+    assert len({mail["Message-ID"] for mail in notices.mails()}) == 3
+    # The other way round.
+    third = trouble(relay, "apart", 2)
+    (notices.folder / "refuse.p@relay.example").touch()
+    notices(status=75, **postmaster)
+    (notices.folder / "refuse.p@relay.example").unlink()
+    relay.sql("UPDATE waybill.notices SET taken_at = NULL WHERE customer = 'apart'")
+    notices(**postmaster)
+    assert [mail["To"] for mail in notices.mails()[3:]] == ["c@apart.example", "p@relay.example"]
+    assert outcomes(relay, third) == ["sent"]
+
+
+def test_more_than_one_run_may_send(relay, notices):
+    """What a run does not come to is as if it had not been taken."""
+    customers = [f"crowd{n:03}" for n in range(130)]
+    for customer in customers:
+        relay.customer(customer)
+        relay.sql("UPDATE waybill.customers SET contact = 'c@crowd.example' WHERE customer = %s", customer)
+        trouble(relay, customer, 2)
+    notices()
+    left = relay.sql("SELECT customer, taken_at, tries FROM waybill.notices WHERE customer LIKE 'crowd%%' AND settled_at IS NULL")
+    assert len(notices.mails()) == 100
+    assert sorted(row["customer"] for row in left) == customers[100:]
+    assert {(row["taken_at"], row["tries"]) for row in left} == {(None, 0)}
+    notices()
+    assert len(notices.mails()) == 130
+    assert len({mail["Subject"] for mail in notices.mails()}) == 130
 
 
 def test_a_sendmail_that_hangs_is_ended(relay, notices):
