@@ -237,8 +237,10 @@ static void prune(struct clerk *clerk)
 
 static void log_disabled(const char *customer, const char *endpoint, const char *reason)
 {
-	log_warning("customer=%s, endpoint=%s: disabled: %s; what it is owed waits: waybill endpoint resume %s",
-		    customer, endpoint, reason, endpoint);
+	log_warning(
+		"customer=%s, endpoint=%s: disabled: %s; what it was owed waits, what happens now is not owed to it: "
+		"waybill endpoint resume %s",
+		customer, endpoint, reason, endpoint);
 }
 
 static bool is_ending(struct clerk *clerk)

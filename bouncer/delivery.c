@@ -23,6 +23,11 @@ struct endpoint *endpoint_share(struct endpoint *endpoint)
 	return endpoint;
 }
 
+struct text endpoint_old_key(const struct endpoint *endpoint)
+{
+	return buffer_view(&endpoint->keys[endpoint->key_count > 1 ? 1 : 0]);
+}
+
 static void wipe(struct buffer *key)
 {
 	if (key->ptr)

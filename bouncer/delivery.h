@@ -13,7 +13,7 @@ struct endpoint {
 	atomic_int users;
 	char *customer, *id, *url;
 	enum format format;
-	struct buffer keys[2]; /* that sign: one, or two while a secret rotates */
+	struct buffer keys[2]; /* that sign: the secret's, and while it rotates the previous one's */
 	size_t key_count;
 	bool asymmetric;           /* signs with Ed25519 (v1a) as well */
 	int64_t timeout_ms;        /* of a POST */
@@ -28,6 +28,9 @@ struct endpoint {
 
 struct endpoint *endpoint_new(void);
 struct endpoint *endpoint_share(struct endpoint *endpoint);
+/* The key of a signature of which there can be only one: the previous one as long as there is one, so that the receiver has
+ * time to take up the new one. */
+struct text endpoint_old_key(const struct endpoint *endpoint);
 /* Wipes the keys with the last user. */
 void endpoint_free(struct endpoint **endpoint);
 

@@ -42,7 +42,7 @@ static void mailgun_body(const struct endpoint *endpoint, const struct event_row
 	struct buffer data = {0};
 	format_body(FORMAT_MAILGUN, row, &data);
 	json_open(&json, NULL, '{');
-	mailgun_signature(&json, buffer_view(&endpoint->keys[0]), row);
+	mailgun_signature(&json, endpoint_old_key(endpoint), row);
 	json_raw(&json, "event-data", buffer_view(&data));
 	json_close(&json, '}');
 	buffer_free(&data);

@@ -6,7 +6,8 @@
 
 #include "bouncer/delivery.h"
 
-/* Appends the body for ENDPOINT to OUT. It does not change between attempts. */
+/* Appends the body for ENDPOINT to OUT. It stays the same between attempts, but for an
+ * address that was erased, and in FORMAT_MAILGUN for a secret whose rotation has ended. */
 void envelope_body(const struct endpoint *endpoint, const struct event_row *row, struct buffer *out);
 
 #define ENVELOPE_HEADERS_MAX 7

@@ -3,8 +3,9 @@
 
 /* An event as the body of a webhook, in the endpoint's format. A core.
  *
- * A body is a function of the event's row, which never changes, so a body never changes between attempts and nobody has
- * to store it. The formats of other providers let a customer move here by changing a URL: their names for things, their
+ * A body is a function of the event's row, which nothing changes but waybill.erase_address, so a body stays the same between
+ * attempts and nobody has to store it. What is erased is not posted any more either: then the next attempt has the same id and
+ * a body without it. The formats of other providers let a customer move here by changing a URL: their names for things, their
  * types of values, what a receiver written for them reads. What they have no word for keeps our type's name. */
 
 #include "bouncer/event_row.h"

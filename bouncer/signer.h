@@ -10,7 +10,7 @@ struct signer;
 
 /* ENDPOINT's own. It goes with the endpoint. */
 struct signer *signer_of(struct endpoint *endpoint);
-/* Appends the value of webhook-signature. */
+/* Appends the value of webhook-signature: of each kind two while the secret rotates. */
 void signer_sign(struct signer *signer, struct text id, int64_t timestamp, struct text body, struct buffer *out);
 /* The key of SendGrid's signature; NULL: the endpoint's format has none. */
 const struct webhook_key *signer_p256(const struct signer *signer);

@@ -259,26 +259,35 @@ static int check_batch_change(struct ctl *ctl)
 	return status;
 }
 
-int cmd_endpoint_set(struct ctl *ctl)
+static int write_columns(struct ctl *ctl)
 {
 	struct buffer events = {0};
 	const char *types = option(ctl, "events");
+	buffer_format(&events, "{%s}", types ? types : "");
+	int status = change(ctl,
+			    "UPDATE waybill.endpoints SET url = coalesce($2, url), format = coalesce($3, format), "
+			    "events = coalesce($4::text[], events), v1a = coalesce($5::boolean, v1a), "
+			    "batch_max = coalesce($6::int, batch_max), batch_wait_s = coalesce($7::int, batch_wait_s) "
+			    "WHERE endpoint = $1 RETURNING 1",
+			    PARAMS(operand(ctl, 0), option(ctl, "url"), option(ctl, "format"),
+				   types ? buffer_string(&events) : NULL, option(ctl, "v1a"), option(ctl, "batch"),
+				   option(ctl, "batch-wait")));
+	buffer_free(&events);
+	return status;
+}
+
+int cmd_endpoint_set(struct ctl *ctl)
+{
 	int status = check_words(ctl, option(ctl, "url"));
 	if (!status)
+		status = database_begin(ctl);
+	if (!status)
 		status = check_batch_change(ctl);
-	if (status)
-		return status;
-	buffer_format(&events, "{%s}", types ? types : "");
-	status = change(ctl,
-			"UPDATE waybill.endpoints SET url = coalesce($2, url), format = coalesce($3, format), "
-			"events = coalesce($4::text[], events), v1a = coalesce($5::boolean, v1a), "
-			"batch_max = coalesce($6::int, batch_max), batch_wait_s = coalesce($7::int, batch_wait_s) "
-			"WHERE endpoint = $1 RETURNING 1",
-			PARAMS(operand(ctl, 0), option(ctl, "url"), option(ctl, "format"),
-			       types ? buffer_string(&events) : NULL, option(ctl, "v1a"), option(ctl, "batch"),
-			       option(ctl, "batch-wait")));
-	buffer_free(&events);
-	return status ? status : write_options(ctl);
+	if (!status)
+		status = write_columns(ctl);
+	if (!status)
+		status = write_options(ctl);
+	return status ? status : database_commit(ctl);
 }
 
 int cmd_endpoint_pause(struct ctl *ctl)
@@ -289,13 +298,53 @@ int cmd_endpoint_pause(struct ctl *ctl)
 		      PARAMS(operand(ctl, 0), option(ctl, "reason")));
 }
 
+/* What happened while the endpoint was disabled was never owed to it: says how much there is, and how to have it. */
+static int tell_missed(struct ctl *ctl)
+{
+	struct pg_result *result;
+	int status = database_query(
+		ctl,
+		"SELECT count(*), to_char(min(e.occurred_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') "
+		"FROM waybill.endpoints p JOIN waybill.events e USING (customer) "
+		"WHERE p.endpoint = $1 AND e.recorded_at >= p.disabled_at "
+		"AND e.occurred_at >= p.disabled_at - interval '1 day' "
+		"AND (p.events = '{}' OR e.type = ANY (p.events)) AND e.type NOT LIKE 'webhook.%' "
+		"AND NOT EXISTS (SELECT FROM waybill.deliveries d WHERE d.customer = p.customer "
+		"AND d.endpoint = p.endpoint AND d.event_id = e.event_id)",
+		PARAMS(operand(ctl, 0)), &result);
+	if (status)
+		return status;
+	if (pg_int(result, 0, 0)) {
+		struct output *output = output_new(OUTPUT_RECORD, ctl->json);
+		output_row(output, json_pack("{s:s, s:I, s:o}", "endpoint", operand(ctl, 0), "not_owed",
+					     (json_int_t)pg_int(result, 0, 0), "to_have_them",
+					     json_sprintf("waybill endpoint replay %s --since %s", operand(ctl, 0),
+							  pg_string(result, 0, 1))));
+		output_end(&output, NULL);
+		remark("what happened while it was disabled is not owed to it");
+	}
+	pg_result_free(&result);
+	return 0;
+}
+
 int cmd_endpoint_resume(struct ctl *ctl)
 {
-	return change(ctl,
-		      "WITH e AS (UPDATE waybill.endpoints SET status = 'active', status_reason = '', failures = 0, "
-		      "failing_since = NULL, retry_at = NULL, notices = 0 WHERE endpoint = $1 RETURNING 1) "
-		      "SELECT pg_notify('waybill_deliveries', '') FROM e",
-		      PARAMS(operand(ctl, 0)));
+	struct pg_result *result;
+	int status = database_query(
+		ctl,
+		"WITH old AS (SELECT status FROM waybill.endpoints WHERE endpoint = $1 FOR UPDATE), "
+		"e AS (UPDATE waybill.endpoints SET status = 'active', status_reason = '', failures = 0, "
+		"failing_since = NULL, retry_at = NULL, notices = 0 WHERE endpoint = $1 RETURNING 1) "
+		"SELECT old.status, pg_notify('waybill_deliveries', '') FROM old, e",
+		PARAMS(operand(ctl, 0)), &result);
+	if (status)
+		return status;
+	if (!pg_rows(result))
+		status = endpoint_missing(operand(ctl, 0));
+	else if (text_equal(pg_field(result, 0, 0), TEXT("disabled")))
+		status = tell_missed(ctl);
+	pg_result_free(&result);
+	return status;
 }
 
 int cmd_endpoint_remove(struct ctl *ctl)
@@ -313,7 +362,9 @@ static void show_secret(struct ctl *ctl, const char *keep, struct buffer *secret
 	output_row(output, json_pack("{s:s, s:s, s:s}", "endpoint", operand(ctl, 0), "secret", buffer_string(secret),
 				     "old_secret_signs_for", keep));
 	output_end(&output, NULL);
-	remark("the secret is shown this once; until the receiver has it, the old one signs as well");
+	remark("the secret is shown this once; until the receiver has it, the old one signs as well; "
+	       "the own signatures of the formats sendgrid and mailgun, of which there is one only, are the old one's "
+	       "until then");
 }
 
 int cmd_endpoint_rotate_secret(struct ctl *ctl)

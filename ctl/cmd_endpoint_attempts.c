@@ -8,9 +8,10 @@
 #include "ctl/cmd_internal.h"
 #include "ctl/database.h"
 
-/* How long cmd_endpoint_test waits for the answer: webhookd's own limit on a POST, and a poll. */
-#define TEST_WAIT_MS 20000
-#define TEST_STEP_MS 100
+/* How long cmd_endpoint_test waits for the answer: as long as a POST to the endpoint may take, webhookd's greatest limit when
+ * it has none of its own; as long as an event of it waits for company; and a little for polls and records. */
+#define TEST_WAIT_SQL "coalesce(timeout_s, 30) + CASE WHEN batch_max > 1 THEN batch_wait_s ELSE 0 END + 5"
+#define TEST_STEP_MS  100
 
 #define ATTEMPT_COLUMNS                                                                                              \
 	"a.started_at, a.event_id, a.batch, e.type, a.attempt, d.state, a.status, a.duration_ms, a.error, a.answer " \
@@ -20,11 +21,11 @@
 	"AND e.event_id = a.event_id "
 
 /* Has the attempt been recorded? As database_exists(). */
-static int attempted(struct ctl *ctl, const char *event_id)
+static int attempted(struct ctl *ctl, const char *event_id, int64_t wait_s)
 {
 	const struct timespec step = {.tv_nsec = TEST_STEP_MS * 1000000L};
 	int status = 1;
-	for (int waited = 0; status == 1 && waited < TEST_WAIT_MS; waited += TEST_STEP_MS) {
+	for (int64_t waited = 0; status == 1 && waited < wait_s * 1000; waited += TEST_STEP_MS) {
 		nanosleep(&step, NULL);
 		status = database_exists(ctl, "SELECT FROM support.attempts WHERE endpoint = $1 AND event_id = $2",
 					 PARAMS(operand(ctl, 0), event_id));
@@ -32,14 +33,14 @@ static int attempted(struct ctl *ctl, const char *event_id)
 	return status;
 }
 
-static int show_test(struct ctl *ctl, const char *event_id)
+static int show_test(struct ctl *ctl, const char *event_id, int64_t wait_s)
 {
-	int status = attempted(ctl, event_id);
+	int status = attempted(ctl, event_id, wait_s);
 	if (status == 1)
 		return complain(EX_TEMPFAIL,
 				"is waybill-webhookd running, and the endpoint active and not failing? "
 				"waybill endpoint show ENDPOINT",
-				"%s was not posted within %d s; it stays owed", event_id, TEST_WAIT_MS / 1000);
+				"%s was not posted within %lld s; it stays owed", event_id, (long long)wait_s);
 	if (status)
 		return status;
 	status = database_print(ctl, OUTPUT_RECORD, NULL,
@@ -56,15 +57,15 @@ static int show_test(struct ctl *ctl, const char *event_id)
 int cmd_endpoint_test(struct ctl *ctl)
 {
 	struct pg_result *result;
-	int status = database_query(
-		ctl, "SELECT waybill.test_endpoint(customer, endpoint) FROM waybill.endpoints WHERE endpoint = $1",
-		PARAMS(operand(ctl, 0)), &result);
+	int status = database_query(ctl,
+				    "SELECT waybill.test_endpoint(customer, endpoint), " TEST_WAIT_SQL
+				    " FROM waybill.endpoints WHERE endpoint = $1",
+				    PARAMS(operand(ctl, 0)), &result);
 	if (status)
 		return status;
-	char *event_id = pg_rows(result) ? text_copy(pg_field(result, 0, 0)) : NULL;
+	status = pg_rows(result) ? show_test(ctl, pg_string(result, 0, 0), pg_int(result, 0, 1))
+				 : endpoint_missing(operand(ctl, 0));
 	pg_result_free(&result);
-	status = event_id ? show_test(ctl, event_id) : endpoint_missing(operand(ctl, 0));
-	free(event_id);
 	return status;
 }
 

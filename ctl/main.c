@@ -221,7 +221,8 @@ const struct command commands[] = {
 	 {{"reason", "TEXT", "stands in the list"}},
 	 "Holds back what an endpoint is owed.", cmd_endpoint_pause},
 	{"endpoint", "resume", "ENDPOINT", {{0}},
-	 "Posts again to a paused or disabled endpoint, what was held back first.", cmd_endpoint_resume},
+	 "Posts again to a paused or disabled endpoint, what was held back first. What happened while it was disabled is not owed to it: "
+	 "says how much there is, and how to have it posted.", cmd_endpoint_resume},
 	{"endpoint", "remove", "ENDPOINT", {{0}},
 	 "Removes an endpoint and what it is owed; needs --yes.", cmd_endpoint_remove},
 	{"endpoint", "rotate-secret", "ENDPOINT",

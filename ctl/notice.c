@@ -61,8 +61,11 @@ static void add_notice(const struct notice *notice, struct buffer *out)
 		add_field(out, "Failing since: ", notice->since);
 	buffer_format(out, "Failures:      %lld in a row\n", (long long)notice->failures);
 	if (is_disabled(notice))
-		buffer_format(out, "What it is owed is kept. Once it is well: waybill endpoint resume %.*s\n",
-			      TEXT_ARG(notice->endpoint));
+		buffer_format(
+			out,
+			"What it was owed is kept; what happens now is not owed to it, and this says how to have it:\n"
+			"waybill endpoint resume %.*s\n",
+			TEXT_ARG(notice->endpoint));
 }
 
 void notice_compose(const struct notice_mail *mail, const struct notice *notices, size_t count, struct buffer *out)

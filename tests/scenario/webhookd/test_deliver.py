@@ -1,11 +1,20 @@
 """What becomes of a delivery: posted, signed, retried, recorded, by what the endpoint answers."""
 
+import base64
+import hashlib
+import hmac
 import json
 import time
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tests.stack.verifier import PythonVerifier, choose
+
+from .test_endpoint_commands import waybill  # noqa: F401
 
 
 def ladder(attempt):
@@ -92,7 +101,7 @@ def test_redirect_is_not_followed(relay):
     assert target.posts("redirected") == []
 
 
-def test_gone_disables(relay):
+def test_gone_disables(relay, waybill):  # noqa: F811
     server = relay.server()
     endpoint, _ = relay.endpoint(server.url("status/410", "gone"))
     relay.run()
@@ -101,17 +110,30 @@ def test_gone_disables(relay):
     row = relay.until("the endpoint is disabled", lambda: relay.endpoint_row(endpoint)["status"] == "disabled" and
                       relay.endpoint_row(endpoint))
     assert "410" in row["status_reason"]
-    second = relay.event(endpoint)
-    other, _ = relay.endpoint(server.url("ok", "alive"))
+    waiting = relay.event(endpoint)
+    other, _ = relay.endpoint(server.url("ok", "alive"), events=["message.delivered"])
     relay.event(other)
     relay.until("another endpoint's event arrives", lambda: server.posts("alive"))
     assert len(server.posts("gone")) == 1
-    # Nothing is lost: resumed, it gets both.
+    # What happens now is not owed to it. Resumed, it gets what it was owed, and is told how to have the rest.
+    before = relay.sql("SELECT now() AS t")[0]["t"]
+    relay.sql("SELECT waybill.tell('acme', 'suppression.created', 'a@x.example', '{}')")
+    relay.sql("SELECT waybill.tell('acme', 'suppression.deleted', 'a@x.example', '{}')")
+    [meanwhile, _] = [row["event_id"] for row in relay.sql(
+        "SELECT event_id FROM waybill.events WHERE occurred_at > %s ORDER BY occurred_at", before)]
+    assert relay.sql("SELECT FROM waybill.deliveries WHERE endpoint = %s AND event_id = %s", endpoint, meanwhile) == []
     server.answer["gone"] = "ok"
-    relay.sql("UPDATE waybill.endpoints SET status = 'active' WHERE endpoint = %s", endpoint)
+    [resumed] = waybill("endpoint", "resume", endpoint)
+    assert resumed["not_owed"] == 2
     relay.due_now(endpoint)
-    relay.until("both arrive", lambda: {p.headers["webhook-id"] for p in server.posts("gone")} == {first, second} and
-                all(relay.delivery(endpoint, e)["state"] == "delivered" for e in (first, second)))
+    relay.until("what it was owed arrives", lambda: {p.headers["webhook-id"] for p in server.posts("gone")} == {first, waiting} and
+                all(relay.delivery(endpoint, e)["state"] == "delivered" for e in (first, waiting)))
+    program, *words = resumed["to_have_them"].split()
+    assert program == "waybill" and int(waybill(*words)[0]["replayed"]) >= 2
+    relay.until("and the rest", lambda: relay.sql(
+        "SELECT count(*) AS n FROM waybill.deliveries JOIN waybill.events USING (customer, event_id)"
+        " WHERE endpoint = %s AND type LIKE 'suppression.%%' AND state = 'delivered'", endpoint)[0]["n"] == 2)
+    assert waybill("endpoint", "resume", endpoint) == []
 
 
 def test_retry_after_pauses_the_endpoint(relay):
@@ -182,6 +204,62 @@ def test_two_secrets_while_rotating(relay):
         fields = {key: post.headers[f"webhook-{key}"] for key in ("id", "timestamp", "signature")}
         assert PythonVerifier().verify(body=post.body, secret=current, **fields) is None
         assert (PythonVerifier().verify(body=post.body, secret=old, **fields) is None) == both
+
+
+def test_v1a_of_both_secrets_while_rotating(relay, waybill):  # noqa: F811
+    server = relay.server()
+    [added] = waybill("endpoint", "add", "acme", server.url("ok", "rotating-v1a"), "--v1a", "yes")
+    endpoint = added["endpoint"]
+    [old] = waybill("endpoint", "public-key", endpoint)
+    waybill("endpoint", "rotate-secret", endpoint)
+    [new] = waybill("endpoint", "public-key", endpoint)
+    relay.run()
+    relay.event(endpoint)
+    post = relay.until("the event arrives", lambda: server.posts("rotating-v1a"))[0]
+    signatures = [one for one in post.headers["webhook-signature"].split() if one.startswith("v1a,")]
+    message = f"{post.headers['webhook-id']}.{post.headers['webhook-timestamp']}.".encode() + post.body
+    assert len(signatures) == 2 and old["v1a"] != new["v1a"]
+    for key, signature in zip((new, old), signatures):
+        public = ed25519.Ed25519PublicKey.from_public_bytes(base64.b64decode(key["v1a"][len("whpk_"):]))
+        public.verify(base64.b64decode(signature[len("v1a,"):]), message)
+
+
+def sendgrid_key(post, keys):
+    """Which of KEYS made the signature of SendGrid's."""
+    signature = base64.b64decode(post.headers["x-twilio-email-event-webhook-signature"])
+    message = post.headers["x-twilio-email-event-webhook-timestamp"].encode() + post.body
+    for number, key in enumerate(keys):
+        try:
+            load_der_public_key(base64.b64decode(key["sendgrid"])).verify(signature, message, ec.ECDSA(hashes.SHA256()))
+            return number
+        except InvalidSignature:
+            pass
+
+
+def mailgun_key(post, keys):
+    body = json.loads(post.body)["signature"]
+    wanted = [hmac.new(key["secret"][len("whsec_"):].encode(), (body["timestamp"] + body["token"]).encode(),
+                       hashlib.sha256).hexdigest() for key in keys]
+    return wanted.index(body["signature"])
+
+
+@pytest.mark.parametrize("format, key_of", [("sendgrid", sendgrid_key), ("mailgun", mailgun_key)])
+def test_one_signature_is_the_old_ones_while_rotating(relay, waybill, format, key_of):  # noqa: F811
+    server = relay.server()
+    name = f"rotating-{format}"
+    [added] = waybill("endpoint", "add", "acme", server.url("ok", name), "--format", format)
+    endpoint = added["endpoint"]
+    old = {**added, **waybill("endpoint", "public-key", endpoint)[0]}
+    [rotated] = waybill("endpoint", "rotate-secret", endpoint)
+    new = {**rotated, **waybill("endpoint", "public-key", endpoint)[0]}
+    relay.run()
+    relay.event(endpoint)
+    post = relay.until("the event arrives", lambda: server.posts(name))[0]
+    assert key_of(post, [old, new]) == 0
+    relay.sql("UPDATE waybill.endpoints SET previous_until = now() WHERE endpoint = %s", endpoint)
+    relay.event(endpoint)
+    post = relay.until("the next one arrives", lambda: len(server.posts(name)) == 2 and server.posts(name))[1]
+    assert key_of(post, [old, new]) == 1
 
 
 def test_event_filter_of_another_customer_and_lost_event(relay):

@@ -107,6 +107,73 @@ def test_replay(relay, waybill):
     assert "replay what" in waybill("endpoint", "replay", endpoint, status=64)
 
 
+def test_replay_of_a_time_is_what_would_have_been_owed(relay, waybill):
+    """Never the flood of deferrals, and no news of endpoints that was for others; what was owed is posted again."""
+    endpoint, _ = relay.endpoint("https://localhost/x", status="paused")
+    deferrals = {minutes: relay.event(type="message.deferred", queue_id="DEFERRED", bounce_category=category,
+                                      occurred_at=f"2026-11-21 {3 + minutes // 60:02}:{minutes % 60:02}:00Z")
+                 for minutes, category in ((0, "greylisted"), (10, "greylisted"), (20, "rate-limited"), (30, "greylisted"),
+                                           (250, "greylisted"), (260, "greylisted"))}
+    time = "2026-11-21 03:30:00Z"
+    others, own = (relay.event(type="webhook.endpoint.failing", occurred_at=time) for _ in range(2))
+    plain = relay.event(occurred_at=time)
+    for event_id in own, deferrals[10]:
+        relay.sql("INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at) SELECT customer, %s, event_id,"
+                  " occurred_at FROM waybill.events WHERE event_id = %s", endpoint, event_id)
+    [done] = waybill("endpoint", "replay", endpoint, "--since", "2026-11-21 03:00Z", "--until", "2026-11-21 10:00Z")
+    owed = {row["event_id"] for row in relay.sql("SELECT event_id FROM waybill.deliveries WHERE endpoint = %s", endpoint)}
+    assert owed == {own, plain, *(deferrals[minutes] for minutes in (0, 10, 20, 250))} and int(done["replayed"]) == len(owed)
+    # By name, whatever they are.
+    waybill("endpoint", "replay", endpoint, others, deferrals[260])
+    assert relay.delivery(endpoint, others)["state"] == relay.delivery(endpoint, deferrals[260])["state"] == "due"
+
+
+def test_a_replayed_delivery_is_young(relay, waybill):
+    """It is neither forgotten in the middle of its attempts, nor a measure of haste."""
+    server = relay.server()
+    endpoint, _ = relay.endpoint(server.url("ok", "young"))
+    relay.run()
+    now = relay.sql("SELECT now() AS t")[0]["t"]
+    event_id, late = (relay.event(endpoint, occurred_at=now) for _ in range(2))
+    relay.until("they are delivered", lambda: all(relay.delivery(endpoint, e)["state"] == "delivered" for e in (event_id, late)))
+    [before] = relay.sql("SELECT * FROM support.webhook_lag WHERE endpoint = %s", endpoint)
+    for table in "deliveries", "events":
+        column = "created_at" if table == "deliveries" else "recorded_at"
+        relay.sql(f"UPDATE waybill.{table} SET {column} = now() - interval '29 days' WHERE event_id = %s", late)
+    waybill("endpoint", "replay", endpoint, late)
+    relay.until("it is posted again", lambda: len(relay.attempts(endpoint, late)) == 2 and
+                relay.delivery(endpoint, late)["state"] == "delivered")
+    relay.sql("SELECT waybill.prune_deliveries(interval '28 days')")
+    assert relay.delivery(endpoint, late)
+    [after] = relay.sql("SELECT * FROM support.webhook_lag WHERE endpoint = %s", endpoint)
+    assert (before["events"], after["events"]) == (2, 2)
+    assert after["posted_p99"] < 60 and after["delivered_p99"] < 60 and after["recorded_p99"] < 60
+
+
+def test_set_is_all_or_nothing(relay, waybill):
+    [added] = waybill("endpoint", "add", "acme", "https://acme.example/one")
+    (relay.home / "webhook.key").rename(relay.home / "webhook.key.away")
+    try:
+        waybill("endpoint", "set", added["endpoint"], "--url", "https://acme.example/two", "--header", "A: b", status=78)
+    finally:
+        (relay.home / "webhook.key.away").rename(relay.home / "webhook.key")
+    [shown] = waybill("endpoint", "show", added["endpoint"])
+    assert shown["url"] == "https://acme.example/one" and not shown["header"]
+    waybill("endpoint", "set", added["endpoint"], "--url", "https://acme.example/two", "--header", "A: b")
+    [shown] = waybill("endpoint", "show", added["endpoint"])
+    assert shown["url"] == "https://acme.example/two" and shown["header"]
+
+
+def test_testing_waits_as_long_as_it_may_take(relay, waybill):
+    """An endpoint with a patience of its own, whose events wait for company."""
+    server = relay.server()
+    [added] = waybill("endpoint", "add", "acme", server.url("slow/8", "slow-test"), "--timeout", "10", "--batch", "5",
+                      "--batch-wait", "14")
+    relay.run(lease="60s")
+    [tested] = waybill("endpoint", "test", added["endpoint"])
+    assert (tested["type"], str(tested["status"]), tested["state"]) == ("webhook.test", "200", "delivered")
+
+
 @pytest.mark.parametrize("words, status, says", [
     (("add", "acme", "ftp://example.com/"), 65, "https"),
     (("add", "acme", "https://user:pw@example.com/"), 65, "user and password"),
