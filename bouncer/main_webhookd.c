@@ -38,7 +38,9 @@ static const struct conf_row rows[] = {
 	{"webhookd", "ports", CONF_STRING, offsetof(struct settings, ports), "80, 443, 8080, 8443", 0, 0, NULL, false,
 	 "The ports that endpoints may use."},
 	{"webhookd", "allow_networks", CONF_STRING, offsetof(struct settings, allow_networks), "", 0, 0, NULL, false,
-	 "Private networks that endpoints may be in: the installation's own. All others are refused when connecting."},
+	 "Private networks that endpoints may be in: the installation's own. All others are refused when connecting. "
+	 "The "
+	 "packaged unit needs them in a drop-in as well: IPAddressAllow=, see waybill-webhookd(8)."},
 	{"webhookd", "ca_file", CONF_PATH, offsetof(struct settings, ca_file), "", 0, 0, NULL, false,
 	 "Certificates (PEM) trusted besides the system's, such as those of an intranet."},
 	{"webhookd", "concurrency", CONF_INT, offsetof(struct settings, concurrency), "500", 1, 10000, NULL, false,
