@@ -95,6 +95,26 @@ def test_dns_broken(stack, story, arrived):
     assert arrived("domain.dns_broken")["detail"]["domain"] == "acme.test"
 
 
+def test_signature_failing(stack, story, arrived):
+    """The milter verifies what it has signed; somebody has published another domain's key under the name of acme's."""
+    def records(domain):
+        return [row for row in stack.node.waybill_json("domain", "records", domain) if "._domainkey." in row["name"]]
+    [other] = records("globex.test")
+    published = stack.home / "published"
+    published.write_text("".join(f"{own['name']} {other['value']}\n" for own in records("acme.test")))
+    published.chmod(0o644)
+    stack.node.write_conf({"milter": {"self_check": 1, "self_check_program": stack.node.bin / "waybill-dkim-check",
+                                      "self_check_keys": published}})
+    stack.node.restart("milter")
+    sent = send(story, "types@dest.test")
+    detail = arrived("domain.signature_failing")["detail"]
+    assert (detail["domain"], detail["mail"]) == ("acme.test", "signed")
+    assert any(detail["selector"] == own["name"].split(".")[0] for own in records("acme.test"))
+    assert f"{sent.reply.queue_id}: self-check=failed" in stack.node.log_text("milter")
+    stack.node.write_conf({})
+    stack.node.restart("milter")
+
+
 def test_log_gap(stack, story, arrived):
     """A log that has lost the line about one of two recipients."""
     stamp = subprocess.run(["date", "-u", "+%b %d %H:%M:%S"], capture_output=True, text=True).stdout.strip()
@@ -146,9 +166,17 @@ def test_webhooks_own_and_their_mail(stack, story, arrived):
     assert len(mailed("disabled")) == 1
 
 
-# Made from mail that comes back, or from what other parts watch: their own scenarios produce them.
-ELSEWHERE = {"message.complained", "message.autoreplied", "recipient.unsubscribed", "credential.suspected", "credential.suspended",
-             "domain.key_unusable", "domain.signature_failing"}
+# Made from mail that comes back, or from what other parts watch: the scenarios that have them arrive at an endpoint.
+ELSEWHERE = {"message.complained": "test_report.py", "message.autoreplied": "test_report.py",
+             "recipient.unsubscribed": "test_report.py", "credential.suspected": "test_takeover.py",
+             "credential.suspended": "test_takeover.py", "domain.key_unusable": "test_milter_verdicts.py"}
+
+
+def test_the_other_scenarios_know_their_types():
+    """They look for the type among what the receiver was posted."""
+    for kind, file in ELSEWHERE.items():
+        text = (pathlib.Path(__file__).parent / file).read_text()
+        assert f'"{kind}"' in text and "receiver.deliveries(" in text, (kind, file)
 
 
 def test_every_documented_type_arrived(stack, story):
@@ -156,4 +184,6 @@ def test_every_documented_type_arrived(stack, story):
     rows = [line.split("|")[1] for line in PAGE.splitlines() if re.match(r"\| `(?!data\.)[a-z]+\.[a-z._]+`", line)]
     listed = {kind for row in rows for kind in re.findall(r"`([a-z]+\.[a-z._]+)`", row)}
     seen = {as_json(item["body"])["type"] for item in stack.receiver.deliveries(story.acme.path)}
-    assert len(listed) >= 16 and listed - ELSEWHERE <= seen, listed - ELSEWHERE - seen
+    assert len(listed) >= 16 and listed - set(ELSEWHERE) <= seen, listed - set(ELSEWHERE) - seen
+    assert not set(ELSEWHERE) & seen, "produced here now"
+    assert set(ELSEWHERE) <= listed
