@@ -26,9 +26,10 @@
 #include "common/limit.h"
 #include "common/takeover.h"
 
-#define COUNTERS_MAX_ITEMS   32
-#define COUNTERS_RECEIPT_TTL 3600 /* seconds: longer than the longest content transfer that Postfix allows */
-#define COUNTERS_KEY_MAX     1024
+#define COUNTERS_MAX_ITEMS        32
+#define COUNTERS_RECEIPT_TTL      3600 /* seconds: longer than the longest content transfer that Postfix allows */
+#define COUNTERS_KEY_MAX          1024
+#define COUNTERS_STAND_IN_RETRY_S 60 /* Redis may be back at any moment, and judges anew */
 
 struct counters_item {
 	struct limit limit;
@@ -83,6 +84,9 @@ struct counters_result {
 	size_t count;   /* usage entries: the request's count, 0 unless CHARGED or REFUSED */
 	struct limit_usage usage[COUNTERS_MAX_ITEMS]; /* before this charge */
 	bool shadowed;                                /* CHARGED, though a shadow limit would have refused */
+	/* Redis is away and this host judged by its part of the limits: what that refuses the limits themselves may let
+	 * pass, so it is put off, never refused for good. No wait exceeds COUNTERS_STAND_IN_RETRY_S. */
+	bool stood_in;
 	bool watched; /* the takeover guard was asked, and what it was told follows; never while Redis is away */
 	struct takeover_facts takeover;
 };

@@ -55,6 +55,14 @@ static void spread(const enum counters_unavailable *rules, const struct counters
 	}
 }
 
+static void shorten_waits(struct counters_result *result)
+{
+	const int64_t longest_us = COUNTERS_STAND_IN_RETRY_S * INT64_C(1000000);
+	for (size_t i = 0; i < result->count; i++)
+		if (result->usage[i].retry_after_us > longest_us)
+			result->usage[i].retry_after_us = longest_us;
+}
+
 void counters_stand_in(struct counters_local *local, const enum counters_unavailable *rules,
 		       const struct counters_request *request, struct counters_result *result)
 {
@@ -67,4 +75,6 @@ void counters_stand_in(struct counters_local *local, const enum counters_unavail
 	select_local(rules, request, &part);
 	counters_local_charge(local, &part, &counted);
 	spread(rules, request, &counted, result);
+	result->stood_in = true;
+	shorten_waits(result);
 }

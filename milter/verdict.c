@@ -69,7 +69,8 @@ static enum reply_reason over_limit(struct work *work, struct verdict *out)
 	}
 	if (usage->retry_after_us == INT64_MAX)
 		return REPLY_LIMIT_NEVER;
-	return item->limit.action == LIMIT_REJECT ? REPLY_LIMIT_REJECTED : REPLY_LIMIT_DEFERRED;
+	bool rejects = item->limit.action == LIMIT_REJECT && !work->charge.stood_in;
+	return rejects ? REPLY_LIMIT_REJECTED : REPLY_LIMIT_DEFERRED;
 }
 
 /* A domain has one name, however the client spelt it: its A-labels (RFC 5891). What is no domain counts as it stands. */

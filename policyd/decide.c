@@ -248,10 +248,11 @@ static enum reply_reason never_reason(const struct counters_item *item)
 	return REPLY_LIMIT_LATE;
 }
 
-static enum reply_reason limit_reason(const struct counters_item *item, const struct limit_usage *usage)
+/* This host's part of a limit refuses nothing for good (STOOD_IN). */
+static enum reply_reason limit_reason(const struct counters_item *item, const struct limit_usage *usage, bool stood_in)
 {
 	switch (item->limit.action) {
-	case LIMIT_REJECT: return REPLY_LIMIT_REJECTED;
+	case LIMIT_REJECT: return stood_in ? REPLY_LIMIT_DEFERRED : REPLY_LIMIT_REJECTED;
 	case LIMIT_HOLD: return REPLY_LIMIT_HELD;
 	case LIMIT_DEFER:
 	case LIMIT_SHADOW:
@@ -301,7 +302,7 @@ struct verdict decide_limits(const struct decide_plan *plan, const struct counte
 	}
 	const struct counters_item *item = &plan->request.items[result->binding];
 	const struct limit_usage *usage = &result->usage[result->binding];
-	return (struct verdict){.reason = limit_reason(item, usage), .item = item, .usage = *usage};
+	return (struct verdict){.reason = limit_reason(item, usage, result->stood_in), .item = item, .usage = *usage};
 }
 
 /* A limit's refusal stays, unless the guard refuses for good. */

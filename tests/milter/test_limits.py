@@ -42,6 +42,20 @@ def test_without_redis_this_host_counts_alone(own_daemon, own_milter):
     assert own_daemon.log().count(" does not answer; it is asked again") == 1
 
 
+def test_without_redis_no_limit_refuses_for_good(make_daemon):
+    """Of 5/day this one of three hosts has 2: too little for a message, and for two, that the limit itself lets pass."""
+    daemon = make_daemon()
+    daemon.write_conf(redis="nodes = 3")
+    daemon.write_directory()
+    daemon.start()
+    milter = daemon.connect()
+    people = [f"p{i}@example.net" for i in range(4)]
+    for queue_id, recipients, code in (("D1", people, "450 4.7.1"), ("D2", people[:2], None), ("D3", people[:1], "450 4.7.1")):
+        answer = milter.message(header("a@strict.test"), login="strict", recipients=recipients, queue_id=queue_id)
+        assert answer.accepted if code is None else answer.text.startswith(code) and "strict-day" in answer.text
+    milter.close()
+
+
 @pytest.mark.parametrize("rule", ["unavailable = defer", "unavailable_customer = defer\nunavailable_relay = accept"])
 def test_without_redis_mail_under_a_limit_may_wait(make_daemon, rule):
     daemon = make_daemon()

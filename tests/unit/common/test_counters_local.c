@@ -269,6 +269,31 @@ static void stands_in_by_the_rule_of_each_scope(void **state)
 	counters_local_free(&local);
 }
 
+/* One of two hosts may not let pass what the limit does: it says that it only stood in, and that a wait is short. */
+static void a_stand_in_refuses_nothing_for_long(void **state)
+{
+	(void)state;
+	static const enum counters_unavailable all_local[LIMIT_SCOPE_MAX];
+	static const char *const wide[] = {"100/h", "100/day"};
+	struct counters_local *local =
+		counters_local_new(&(struct counters_local_options){.path = path, .nodes = 2, .stand_in = true});
+	for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+		struct counters_request request = request_of(wide[i], wide[i], 61);
+		struct counters_result result;
+		for (int turn = 0; turn < 3; turn++) {
+			counters_stand_in(local, all_local, &request, &result);
+			assert_true(result.stood_in);
+			assert_int_equal(result.answer, turn == 1 ? COUNTERS_CHARGED : COUNTERS_REFUSED);
+			if (turn != 1)
+				assert_int_equal(result.usage[0].retry_after_us, COUNTERS_STAND_IN_RETRY_S * 1000000);
+			request.items[0].cost = 60;
+		}
+		assert_int_equal(charge(local, &request, &result), COUNTERS_REFUSED);
+		assert_false(result.stood_in);
+	}
+	counters_local_free(&local);
+}
+
 #define THREADS 6
 #define EACH    300
 
@@ -416,6 +441,7 @@ int main(void)
 		cmocka_unit_test(a_damaged_file_is_begun_anew),
 		cmocka_unit_test(a_file_that_cannot_be_made_is_unavailable),
 		cmocka_unit_test(stands_in_by_the_rule_of_each_scope),
+		cmocka_unit_test(a_stand_in_refuses_nothing_for_long),
 		cmocka_unit_test(threads_share_it_and_the_sum_is_exact),
 		cmocka_unit_test(both_clients_fall_back_on_it),
 		cmocka_unit_test(the_takeover_guard_is_told),

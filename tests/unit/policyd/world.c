@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/counters_script.h"
+#include "common/counters_stand_in.h"
 #include "common/directory_writer.h"
 #include "common/log.h"
 #include "common/memory.h"
@@ -15,6 +16,8 @@
 #define MANY      64
 #define WORDS_MAX 16
 #define KEYS_MAX  256
+
+#define COUNTERS_FILE "/counters.mdb"
 
 struct customer {
 	char *name, *why;
@@ -45,6 +48,7 @@ struct world {
 /* Stands in for common/counters_async.c: the same arithmetic, without Redis. */
 struct counters_async {
 	bool away, uncounted;
+	struct counters_local *stand_in; /* counts while Redis is away; NULL: nothing does */
 	struct facts {
 		char login[64];
 		struct takeover_facts facts;
@@ -109,6 +113,14 @@ static void charge_all(struct counters_async *counters, const struct counters_re
 				     request->items[i].cost, clock_s * 1000000, request->items[i].window_start);
 }
 
+static void answer_while_away(struct counters_async *counters, const struct counters_request *request,
+			      struct counters_result *result)
+{
+	static const enum counters_unavailable all_local[LIMIT_SCOPE_MAX];
+	if (counters->stand_in)
+		counters_stand_in(counters->stand_in, all_local, request, result);
+}
+
 /* What is known of a login; nothing until a line tells it. */
 static struct takeover_facts *facts_of(struct counters_async *counters, struct text login)
 {
@@ -146,7 +158,9 @@ void counters_async_charge(struct counters_async *counters, const struct counter
 			fill[i] = fill_of(&request->items[i], state_of(counters, request, i));
 		counters_script_judge(&expected, clock_s * 1000000, fill, &result);
 	}
-	if (result.answer == COUNTERS_CHARGED) {
+	if (counters->away) {
+		answer_while_away(counters, request, &result);
+	} else if (result.answer == COUNTERS_CHARGED) {
 		charge_all(counters, request, &result);
 		snprintf(counters->receipts[counters->receipt_count++], sizeof name, "%s", name);
 	}
@@ -208,6 +222,8 @@ static void remove_files(struct world *w)
 		char path[128];
 		snprintf(path, sizeof path, "%s%s", w->path, endings[i]);
 		unlink(path);
+		snprintf(path, sizeof path, "%s" COUNTERS_FILE "%s", w->folder, endings[i]);
+		unlink(path);
 	}
 	rmdir(w->folder);
 }
@@ -230,6 +246,7 @@ void world_free(struct world **world)
 	}
 	directory_free(&w->directory);
 	directory_writer_close(&w->writer);
+	counters_local_free(&w->counters->stand_in);
 	remove_files(w);
 	free(w->counters);
 	free(w);
@@ -460,6 +477,19 @@ static const char *take_facts(struct world *w, char **words, int count)
 	return NULL;
 }
 
+/* nodes N */
+static const char *take_nodes(struct world *w, char **words, int count)
+{
+	char path[96];
+	snprintf(path, sizeof path, "%s" COUNTERS_FILE, w->folder);
+	counters_local_free(&w->counters->stand_in);
+	int nodes = count == 2 ? (int)strtol(words[1], NULL, 10) : 0;
+	if (nodes > 0)
+		w->counters->stand_in = counters_local_new(
+			&(struct counters_local_options){.path = path, .nodes = nodes, .stand_in = true});
+	return nodes > 0 ? NULL : "nodes N";
+}
+
 static const char *take_setting(struct world *w, char **words, int count)
 {
 	if (count != 2)
@@ -482,6 +512,7 @@ static const struct {
 	{"customer", take_customer}, {"login", take_login},       {"allow", take_right},          {"deny", take_right},
 	{"limit", take_limit},       {"domain", take_domain},     {"suppress", take_suppression}, {"now", take_setting},
 	{"counters", take_setting},  {"directory", take_setting}, {"uncounted", take_setting},    {"facts", take_facts},
+	{"nodes", take_nodes},
 };
 
 const char *world_line(struct world *w, const char *line)
