@@ -23,8 +23,9 @@
 #include "policyd/service.h"
 #include "policyd/stats.h"
 
-#define SPARE_DESCRIPTORS 64   /* besides one for each connection */
-#define DRAIN_MS          5000 /* Postfix' own patience with a policy service is 5 s in our master.cf */
+#define SOCKETMAP         "socketmap" /* the setting, and the name of systemd's socket */
+#define SPARE_DESCRIPTORS 64          /* besides one for each connection */
+#define DRAIN_MS          5000        /* Postfix' own patience with a policy service is 5 s in our master.cf */
 
 static struct {
 	struct daemon_settings common;
@@ -46,7 +47,7 @@ static const struct conf_row rows[] = {
 	 "first."},
 	{"policyd", "socketmap", CONF_STRING, offsetof(CONF, socketmap), "", 0, 0, NULL, false,
 	 "Where Postfix's socketmap: tables ask (waybill-policyd(8)), written as listen is; empty: nowhere. A socket "
-	 "of systemd that is called \"socketmap\" comes first."},
+	 "of systemd that is called \"socketmap\" comes first, and is the way under the units that come with waybill."},
 	{"policyd", "socket_group", CONF_STRING, offsetof(CONF, socket_group), "postfix", 0, 0, NULL, false,
 	 "The group of the unix sockets: Postfix's."},
 	{"policyd", "socket_mode", CONF_MODE, offsetof(CONF, socket_mode), "0660", 0, 0777, NULL, false,
@@ -115,14 +116,21 @@ static void allow_descriptors(void)
 			    (long long)conf.max_connections);
 }
 
+/* An extra: without it the mail that asks its tables waits, all other mail need not. */
+static void enter_socketmap(int inherited)
+{
+	if ((conf.socketmap || inherited >= 0) && enter(&state.socketmap, SOCKETMAP, conf.socketmap, inherited) != 0)
+		log_error(
+			"socketmap tables are not answered, mail that asks them waits; under systemd: systemctl enable "
+			"--now waybill-policyd-socketmap.socket, and restart waybill-policyd");
+}
+
 static int prepare(void)
 {
-	static const char name[] = "socketmap";
-	int socketmap = daemon_inherited_socket(name, true);
 	allow_descriptors();
-	int status = enter(&state.policy, "listen", conf.listen, daemon_inherited_socket(name, false));
-	if (status == 0 && (conf.socketmap || socketmap >= 0))
-		status = enter(&state.socketmap, name, conf.socketmap, socketmap);
+	int status = enter(&state.policy, "listen", conf.listen, daemon_inherited_socket(SOCKETMAP, false));
+	if (status == 0)
+		enter_socketmap(daemon_inherited_socket(SOCKETMAP, true));
 	return status;
 }
 

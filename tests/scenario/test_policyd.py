@@ -107,6 +107,18 @@ def test_systemd_hands_over_the_sockets(stack, acme, tmp_path, names):
     assert paths[False].exists() and not (tmp_path / "own.sock").exists()
 
 
+def test_a_socketmap_that_cannot_be_had_stops_no_other_mail(stack, acme):
+    node, before = stack.node, stack.node.settings
+    node.write_conf({**before, "policyd": {**before.get("policyd", {}), "socketmap": "unix:/proc/nowhere/socketmap"}})
+    try:
+        node.restart("policyd")
+        assert "socketmap tables are not answered" in node.log_text("policyd")
+        assert send(stack, acme.app).accepted
+    finally:
+        node.write_conf(before)
+        node.restart("policyd")
+
+
 def test_a_wrong_configuration_changes_nothing(stack, acme):
     """HUP with a mistake: the old one stays in force; without it, what may change while it runs does."""
     node, pid = stack.node, stack.processes.pid(f"{stack.node.name}/policyd")
