@@ -24,6 +24,9 @@
 #define FOLDER_MODE 0750
 #define FILE_MODE   0640
 #define ENDING      ".jsonl"
+#define RENAMED_MAX 8         /* renamed files that wait to be synced; the kernel writes further ones by itself */
+#define TURNS_MAX   16        /* at finding the file that has the name */
+#define RETRY_BYTES (1 << 20) /* a full file that cannot be renamed has grown by this: it is tried again */
 
 struct spool {
 	char *folder, *path;
@@ -31,6 +34,9 @@ struct spool {
 	pthread_cond_t changed;
 	pthread_t syncer;
 	int fd; /* -1: not open */
+	int renamed[RENAMED_MAX];
+	size_t renamed_count;
+	off_t rename_from; /* a file as large as this is renamed */
 	bool unsynced, closing, complained;
 };
 
@@ -48,8 +54,7 @@ static void open_file(struct spool *spool)
 	spool->fd = open(spool->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, FILE_MODE);
 	if (spool->fd < 0)
 		complain(spool, "open");
-	else
-		spool->complained = false;
+	spool->rename_from = SPOOL_MAX_BYTES;
 }
 
 static void numbered(const struct spool *spool, int number, char *out, size_t size)
@@ -57,18 +62,34 @@ static void numbered(const struct spool *spool, int number, char *out, size_t si
 	snprintf(out, size, number ? "%s.%d" : "%s", spool->path, number);
 }
 
-/* NAME.jsonl becomes NAME.jsonl.1 and so on; the last one is written over. */
-static void rotate(struct spool *spool)
+/* NAME.jsonl becomes NAME.jsonl.1 and so on; the last one is written over. False: NAME.jsonl keeps its name. */
+static bool rotate(const struct spool *spool)
 {
 	char from[4096], to[4096];
+	bool renamed = false;
 	for (int number = SPOOL_FILES - 1; number >= 0; number--) {
 		numbered(spool, number, from, sizeof from);
 		numbered(spool, number + 1, to, sizeof to);
-		rename(from, to);
+		renamed = rename(from, to) == 0;
 	}
+	return renamed;
 }
 
-/* Takes the file's lock. True when the file has its name and room for more; else whoever comes first renames it. */
+/* False: the full file stays, and is written to. */
+static bool rename_full(struct spool *spool, off_t size)
+{
+	if (size < spool->rename_from)
+		return false;
+	if (rotate(spool))
+		return true;
+	if (spool->rename_from == SPOOL_MAX_BYTES)
+		log_error("%s: rename: %s; it grows until that is mended, and no event is lost", spool->path,
+			  strerror(errno));
+	spool->rename_from = size + RETRY_BYTES;
+	return false;
+}
+
+/* Takes the file's lock. True when the file has its name and is to be written to; else whoever comes first renames it. */
 static bool lock_file(struct spool *spool)
 {
 	struct stat open, named;
@@ -76,10 +97,17 @@ static bool lock_file(struct spool *spool)
 	if (fstat(spool->fd, &open) != 0 || stat(spool->path, &named) != 0 || open.st_ino != named.st_ino ||
 	    open.st_dev != named.st_dev)
 		return false;
-	if (open.st_size < SPOOL_MAX_BYTES)
-		return true;
-	rotate(spool);
-	return false;
+	return !rename_full(spool, open.st_size);
+}
+
+/* A file that has lost its name is left to the syncer. */
+static void leave_file(struct spool *spool, int fd)
+{
+	flock(fd, LOCK_UN);
+	if (spool->renamed_count < RENAMED_MAX)
+		spool->renamed[spool->renamed_count++] = fd;
+	else
+		close(fd);
 }
 
 /* With the lock, unless it cannot be opened. */
@@ -87,25 +115,39 @@ static void open_and_lock(struct spool *spool)
 {
 	if (spool->fd < 0)
 		open_file(spool);
-	while (spool->fd >= 0 && !lock_file(spool)) {
+	for (int turn = 0; turn < TURNS_MAX && spool->fd >= 0 && !lock_file(spool); turn++) {
 		int old = spool->fd;
 		open_file(spool);
-		flock(old, LOCK_UN);
-		fdatasync(old);
-		close(old);
+		leave_file(spool, old);
 	}
 }
 
-/* Syncs a copy of the descriptor, so that lines can be added meanwhile. Called with the lock held. */
+static void sync_and_close(const int *descriptors, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		fdatasync(descriptors[i]);
+		close(descriptors[i]);
+	}
+}
+
+/* Takes what is to be synced: files that were renamed, and a copy of the present one. */
+static size_t take_unsynced(struct spool *spool, int out[RENAMED_MAX + 1])
+{
+	size_t count = spool->renamed_count;
+	memcpy(out, spool->renamed, count * sizeof *out);
+	spool->renamed_count = 0;
+	spool->unsynced = false;
+	out[count] = spool->fd < 0 ? -1 : fcntl(spool->fd, F_DUPFD_CLOEXEC, 0);
+	return out[count] < 0 ? count : count + 1;
+}
+
+/* Lines can be added meanwhile. Called with the lock held. */
 static void sync_unlocked(struct spool *spool)
 {
-	int fd = fcntl(spool->fd, F_DUPFD_CLOEXEC, 0);
-	spool->unsynced = false;
+	int descriptors[RENAMED_MAX + 1];
+	size_t count = take_unsynced(spool, descriptors);
 	pthread_mutex_unlock(&spool->lock);
-	if (fd >= 0) {
-		fdatasync(fd);
-		close(fd);
-	}
+	sync_and_close(descriptors, count);
 	pthread_mutex_lock(&spool->lock);
 }
 
@@ -115,7 +157,7 @@ static void *sync_often(void *context)
 	const struct timespec pause = {0, SPOOL_SYNC_MS * 1000000L};
 	pthread_mutex_lock(&spool->lock);
 	while (!spool->closing) {
-		if (!spool->unsynced) {
+		if (!spool->unsynced && !spool->renamed_count) {
 			pthread_cond_wait(&spool->changed, &spool->lock);
 			continue;
 		}
@@ -164,16 +206,25 @@ void spool_close(struct spool **spool)
 	pthread_cond_signal(&s->changed);
 	pthread_mutex_unlock(&s->lock);
 	pthread_join(s->syncer, NULL);
-	if (s->fd >= 0) {
-		fdatasync(s->fd);
-		close(s->fd);
-	}
+	sync_and_close(s->renamed, s->renamed_count);
+	sync_and_close(&s->fd, s->fd >= 0);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
 	free(s->folder);
 	free(s->path);
 	free(s);
 	*spool = NULL;
+}
+
+/* The beginning of a line would spoil the next one. */
+static void take_back(struct spool *spool, ssize_t written)
+{
+	struct stat status;
+	if (written > 0)
+		errno = ENOSPC;
+	complain(spool, "write");
+	if (written > 0 && fstat(spool->fd, &status) == 0 && ftruncate(spool->fd, status.st_size - written) != 0)
+		log_error("%s: a line stays cut: %s", spool->path, strerror(errno));
 }
 
 static void append(struct spool *spool, struct text line)
@@ -183,8 +234,10 @@ static void append(struct spool *spool, struct text line)
 	if (spool->fd < 0)
 		return;
 	ssize_t written = writev(spool->fd, parts, 2);
-	if (written != (ssize_t)line.len + 1)
-		complain(spool, "write");
+	if (written == (ssize_t)line.len + 1)
+		spool->complained = false;
+	else
+		take_back(spool, written);
 	flock(spool->fd, LOCK_UN);
 	spool->unsynced = true;
 }

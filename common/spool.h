@@ -4,7 +4,8 @@
 /* The event spool: what a daemon of the mail path knows and Postfix's log does not say, one JSON object a line, in
  * FOLDER/NAME.jsonl. A line is in the kernel's hands when spool_add() returns, so a killed process loses none, and on the
  * disk within SPOOL_SYNC_MS. A full file is renamed NAME.jsonl.1, that one .2, and so on: whoever follows it reads on
- * after the renaming; the oldest is removed. Thread-safe; several processes may have the same spool. */
+ * after the renaming; the oldest is removed. One that cannot be renamed grows on. A line is there whole or, when the disk
+ * is full, not at all. Thread-safe; several processes may have the same spool. */
 
 #include "common/text.h"
 

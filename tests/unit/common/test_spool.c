@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -148,6 +149,69 @@ static void a_folder_that_cannot_be_made_loses_only_lines(void **state)
 	assert_int_equal(spool_search("/nonexistent/folder", TEXT("lost"), count, NULL), -1);
 }
 
+static int64_t size_of(const char *name)
+{
+	char path[256];
+	struct stat status;
+	snprintf(path, sizeof path, "%s/%s", spools, name);
+	assert_int_equal(stat(path, &status), 0);
+	return status.st_size;
+}
+
+/* A folder in each older file's place: nothing can be renamed. The full file grows, and one that can is renamed again. */
+static void a_full_file_that_cannot_be_renamed_grows(void **state)
+{
+	(void)state;
+	char path[256], inside[300];
+	struct spool *spool = spool_open(spools, "stuck");
+	spool_add(spool, TEXT("the first line"));
+	snprintf(path, sizeof path, "%s/stuck.jsonl", spools);
+	assert_int_equal(truncate(path, SPOOL_MAX_BYTES), 0);
+	for (int number = 1; number <= SPOOL_FILES; number++) {
+		snprintf(inside, sizeof inside, "%s.%d", path, number);
+		assert_int_equal(mkdir(inside, 0700), 0);
+		snprintf(inside, sizeof inside, "%s.%d/in", path, number);
+		assert_int_equal(mkdir(inside, 0700), 0);
+	}
+	alarm(60);
+	spool_add(spool, TEXT("behind the first"));
+	spool_add(spool, TEXT("behind the second"));
+	alarm(0);
+	assert_int_equal(size_of("stuck.jsonl"),
+			 SPOOL_MAX_BYTES + (int64_t)strlen("behind the first\nbehind the second\n"));
+	for (int number = 1; number <= SPOOL_FILES; number++) {
+		snprintf(inside, sizeof inside, "%s.%d/in", path, number);
+		assert_int_equal(rmdir(inside), 0);
+		snprintf(inside, sizeof inside, "%s.%d", path, number);
+		assert_int_equal(rmdir(inside), 0);
+	}
+	assert_int_equal(truncate(path, SPOOL_MAX_BYTES + (2 << 20)), 0);
+	spool_add(spool, TEXT("in a new file"));
+	assert_int_equal(size_of("stuck.jsonl"), (int64_t)strlen("in a new file\n"));
+	assert_int_equal(size_of("stuck.jsonl.1"), SPOOL_MAX_BYTES + (2 << 20));
+	spool_close(&spool);
+}
+
+/* The disk is full within a line: the next one that fits stands by itself. */
+static void a_line_that_is_cut_is_taken_back(void **state)
+{
+	(void)state;
+	pid_t child = fork();
+	if (child == 0) {
+		struct spool *spool = spool_open(spools, "cut");
+		signal(SIGXFSZ, SIG_IGN);
+		setrlimit(RLIMIT_FSIZE, &(struct rlimit){40, 40});
+		spool_add(spool, TEXT("twenty bytes of text"));
+		spool_add(spool, TEXT("twenty more that end too late"));
+		spool_add(spool, TEXT("it fits"));
+		raise(SIGKILL);
+	}
+	waitpid(child, NULL, 0);
+	assert_int_equal(size_of("cut.jsonl"), (int64_t)strlen("twenty bytes of text\nit fits\n"));
+	assert_int_equal(search("it fits").lines, 1);
+	assert_string_equal(search("it fits").last, "it fits");
+}
+
 static int start(void **state)
 {
 	(void)state;
@@ -178,6 +242,8 @@ int main(void)
 		cmocka_unit_test(a_killed_process_loses_no_line),
 		cmocka_unit_test(full_files_are_rotated),
 		cmocka_unit_test(a_file_that_another_one_renamed_is_left),
+		cmocka_unit_test(a_full_file_that_cannot_be_renamed_grows),
+		cmocka_unit_test(a_line_that_is_cut_is_taken_back),
 		cmocka_unit_test(a_folder_that_cannot_be_made_loses_only_lines),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
