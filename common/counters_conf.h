@@ -44,7 +44,7 @@ static const char *const counters_fall_names[] = {"local", "defer", "accept", "a
 	{"redis", "counters", CONF_ENUM, offsetof(STRUCT, redis.store), "redis", 0, 0, counters_store_names, false,         \
 	 SAYS("Where limits are counted: redis, or local for a single machine that runs no Redis.")},                       \
 	{"redis", "local", CONF_PATH, offsetof(STRUCT, redis.local), "/var/lib/waybill/counters.mdb", 0, 0, NULL, false,    \
-	 SAYS("The file that counts on this host; the daemons' account must be able to write it and its folder.")}
+	 SAYS("The file that counts on this host; the daemons' group must be able to write it and its folder.")}
 
 #define COUNTERS_ROWS(STRUCT)                                                                                               \
 	COUNTERS_REACH_ROWS(STRUCT, CONF_OWN),                                                                              \

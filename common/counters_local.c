@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,8 +20,8 @@
 #include "common/counters_local_internal.h"
 
 #define MAP_BYTES    ((size_t)4 << 30) /* address space; the file is as large as what is in it */
-#define FILE_MODE    0600
-#define SWEEP        4 /* entries looked at by each transaction */
+#define FILE_MODE    0660              /* whatever the umask: the daemons of one group have accounts of their own */
+#define SWEEP        4                 /* entries looked at by each transaction */
 #define RETRY_MS     1000
 #define SPARE_S      60 /* an entry outlives its use by this */
 #define SECOND_US    INT64_C(1000000)
@@ -83,6 +84,18 @@ static int open_dbi(MDB_env *env, MDB_dbi *dbi)
 	return mdb_txn_commit(txn);
 }
 
+/* Only its owner can, and so whoever made it does. */
+static void share_files(const struct counters_local *local, MDB_env *env)
+{
+	mdb_filehandle_t fd;
+	struct buffer lock = {0};
+	buffer_format(&lock, "%s-lock", local->path);
+	if (mdb_env_get_fd(env, &fd) == 0)
+		fchmod(fd, FILE_MODE);
+	chmod(buffer_string(&lock), FILE_MODE);
+	buffer_free(&lock);
+}
+
 static int open_file(struct counters_local *local)
 {
 	MDB_env *env;
@@ -92,6 +105,8 @@ static int open_file(struct counters_local *local)
 	if (!error)
 		error = mdb_env_open(env, local->path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD,
 				     FILE_MODE);
+	if (!error)
+		share_files(local, env);
 	if (!error)
 		error = open_dbi(env, &local->dbi);
 	if (error)

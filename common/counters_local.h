@@ -2,7 +2,7 @@
 #define COMMON_COUNTERS_LOCAL_H
 
 /* Counters in a file of this host (LMDB): all there is on a machine without Redis, and what counts while Redis is away.
- * The same questions, keys, receipts and arithmetic as in Redis. Shared by the daemons of one account; thread-safe. Not
+ * The same questions, keys, receipts and arithmetic as in Redis. Shared by the daemons of one group; thread-safe. Not
  * synced to the disk: a killed process loses nothing, a power cut at most the counters.
  *
  * As a stand-in it counts each limit at limit / nodes * 1.2, from nothing: what passes beyond the limits is bounded. The
@@ -13,7 +13,7 @@
 struct counters_local;
 
 struct counters_local_options {
-	const char *path; /* of the file; it and a lock file PATH-lock are made when they are missing */
+	const char *path; /* of the file; it and a lock file PATH-lock are made, mode 0660, when they are missing */
 	int nodes;        /* hosts that share the limits */
 	bool stand_in;    /* or the only store: then limits are counted in full */
 };

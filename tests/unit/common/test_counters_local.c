@@ -1,6 +1,7 @@
 /* The local store: the same answers as Redis', from a file; shared by threads and processes, killed ones included; as a
  * stand-in for a Redis that is away, in the threads' client and in the loop's. */
 
+#include <grp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -294,6 +295,48 @@ static void a_stand_in_refuses_nothing_for_long(void **state)
 	counters_local_free(&local);
 }
 
+/* What an account of the shared group does with the store, under a daemon's umask; its exit status. */
+static int as_account(uid_t account, const char *file, bool charges)
+{
+	pid_t child = fork();
+	if (child == 0) {
+		const gid_t shared = 65534;
+		struct counters_result result;
+		struct counters_request request = request_of("two", "10/h", 1);
+		umask(027);
+		if (setgroups(0, NULL) != 0 || setgid(shared) != 0 || setuid(account) != 0)
+			_exit(2);
+		struct counters_local *local = counters_local_new(&(struct counters_local_options){.path = file});
+		bool good = charges ? charge(local, &request, &result) == COUNTERS_CHARGED
+				    : counters_local_bounces(local, TEXT("acme"), TEXT("app@acme.test"), 1) == 0;
+		_exit(good ? 0 : 1);
+	}
+	int status;
+	waitpid(child, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* policyd and the bouncer have accounts of their own; whoever starts first makes the file. */
+static void two_accounts_of_a_group_share_it(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	for (int first = 0; first < 2; first++) {
+		char shared[80], file[112], lock[128];
+		snprintf(shared, sizeof shared, "/tmp/waybill-shared-XXXXXX");
+		assert_non_null(mkdtemp(shared));
+		assert_int_equal(chown(shared, 3, 65534), 0);
+		assert_int_equal(chmod(shared, 02770), 0);
+		snprintf(file, sizeof file, "%s/counters.mdb", shared);
+		snprintf(lock, sizeof lock, "%s-lock", file);
+		assert_int_equal(as_account(1, file, first == 0), 0);
+		assert_int_equal(as_account(2, file, first != 0), 0);
+		assert_int_equal(as_account(1, file, first == 0), 0);
+		assert_int_equal(unlink(file) | unlink(lock) | rmdir(shared), 0);
+	}
+}
+
 #define THREADS 6
 #define EACH    300
 
@@ -442,6 +485,7 @@ int main(void)
 		cmocka_unit_test(a_file_that_cannot_be_made_is_unavailable),
 		cmocka_unit_test(stands_in_by_the_rule_of_each_scope),
 		cmocka_unit_test(a_stand_in_refuses_nothing_for_long),
+		cmocka_unit_test(two_accounts_of_a_group_share_it),
 		cmocka_unit_test(threads_share_it_and_the_sum_is_exact),
 		cmocka_unit_test(both_clients_fall_back_on_it),
 		cmocka_unit_test(the_takeover_guard_is_told),
