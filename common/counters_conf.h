@@ -31,8 +31,8 @@ static const char *const counters_fall_names[] = {"local", "defer", "accept", "a
 /* clang-format off */
 /* How the counters are reached; SAYS is CONF_OWN or CONF_OTHERS. */
 #define COUNTERS_REACH_ROWS(STRUCT, SAYS)                                                                                   \
-	{"redis", "socket", CONF_PATH, offsetof(STRUCT, redis.socket), "/run/redis/redis-server.sock", 0, 0, NULL, false,   \
-	 SAYS("The unix socket of Redis, which holds the counters; when empty, host and port are used.")},                  \
+	{"redis", "socket", CONF_PATH, offsetof(STRUCT, redis.socket), "", 0, 0, NULL, false,                               \
+	 SAYS("The unix socket of Redis, which holds the counters (waybill-policyd(8), Redis); empty: host and port.")},    \
 	{"redis", "host", CONF_STRING, offsetof(STRUCT, redis.host), "127.0.0.1", 0, 0, NULL, false,                        \
 	 SAYS("The IP address of Redis, used when socket is empty; a name would ask DNS, which mail must not wait for.")},  \
 	{"redis", "port", CONF_INT, offsetof(STRUCT, redis.port), "6379", 1, 65535, NULL, false,                            \

@@ -14,6 +14,7 @@
 
 #include "common/conf.h"
 #include "common/conf_value.h"
+#include "common/counters_conf.h"
 
 struct settings {
 	char *listen, *path;
@@ -338,12 +339,38 @@ static void sample(void **state)
 	free(out);
 }
 
+/* Debian's Redis listens to 127.0.0.1 alone until its redis.conf is changed. */
+static void redis_is_where_debian_has_it(void **state)
+{
+	(void)state;
+	struct daemon {
+		struct counters_settings redis;
+	} conf = {0};
+	static const struct conf_row redis_rows[] = {COUNTERS_ROWS(struct daemon)};
+	const size_t count = sizeof redis_rows / sizeof *redis_rows;
+	char *error;
+	write_file(file, TEXT(""));
+	assert_int_equal(conf_load(file, redis_rows, count, &conf, &error), 0);
+	struct counters_options options = counters_options_of(&conf.redis);
+	assert_null(options.socket);
+	assert_string_equal(options.host, "127.0.0.1");
+	assert_int_equal(options.port, 6379);
+	conf_free(redis_rows, count, &conf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults), cmocka_unit_test(reads),         cmocka_unit_test(long_line),
-		cmocka_unit_test(wrong),    cmocka_unit_test(too_long_line), cmocka_unit_test(folder_of_files),
-		cmocka_unit_test(reloads),  cmocka_unit_test(prints),        cmocka_unit_test(sample),
+		cmocka_unit_test(redis_is_where_debian_has_it),
+		cmocka_unit_test(defaults),
+		cmocka_unit_test(reads),
+		cmocka_unit_test(long_line),
+		cmocka_unit_test(wrong),
+		cmocka_unit_test(too_long_line),
+		cmocka_unit_test(folder_of_files),
+		cmocka_unit_test(reloads),
+		cmocka_unit_test(prints),
+		cmocka_unit_test(sample),
 		cmocka_unit_test(no_file),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
