@@ -108,7 +108,7 @@ static enum reply_reason meter(struct work *work, struct verdict *out)
 	if (!work->request.count)
 		return REPLY_NONE;
 	counters_charge(work->engine->counters, &work->request, &work->charge);
-	if (work->charge.answer == COUNTERS_UNAVAILABLE && work->charge.rule == COUNTERS_FALL_DEFER) {
+	if (work->charge.answer == COUNTERS_UNAVAILABLE && work->charge.rule != COUNTERS_FALL_ACCEPT) {
 		work->auth.words.detail = TEXT("its limits cannot be counted now");
 		return REPLY_TROUBLE;
 	}

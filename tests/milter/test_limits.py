@@ -42,6 +42,21 @@ def test_without_redis_this_host_counts_alone(own_daemon, own_milter):
     assert own_daemon.log().count(" does not answer; it is asked again") == 1
 
 
+def test_a_store_that_cannot_count_lets_nothing_pass(make_daemon):
+    daemon = make_daemon()
+    daemon.write_conf()
+    daemon.conf.write_text(daemon.conf.read_text().replace("local = /", "local = /nonexistent/"))
+    daemon.write_directory()
+    daemon.start()
+    milter = daemon.connect()
+    answer = milter.message(header("a@metered.test"), login="meter")
+    assert answer.text.startswith("451 4.3.0") and "limits cannot be counted" in answer.text
+    milter.close()
+    milter = daemon.connect()
+    verify(milter.message(header()), header())
+    milter.close()
+
+
 def test_without_redis_no_limit_refuses_for_good(make_daemon):
     """Of 5/day this one of three hosts has 2: too little for a message, and for two, that the limit itself lets pass."""
     daemon = make_daemon()
