@@ -239,28 +239,29 @@ const char *decide_plan(const struct request *request, const struct decide_facts
 	return NULL;
 }
 
-static enum reply_reason never_reason(const struct counters_item *item)
+/* More than the limit lets pass at once, however long one waits. */
+static enum reply_reason never_reason(enum limit_unit unit)
 {
-	if (item->limit.spec.amount && item->limit.unit == LIMIT_BYTES)
-		return REPLY_LIMIT_SIZE;
-	if (item->limit.spec.amount && item->limit.unit == LIMIT_RECIPIENTS)
-		return REPLY_LIMIT_RECIPIENTS;
+	switch (unit) {
+	case LIMIT_BYTES: return REPLY_LIMIT_SIZE;
+	case LIMIT_RECIPIENTS: return REPLY_LIMIT_RECIPIENTS;
+	case LIMIT_MESSAGES:
+	case LIMIT_UNIT_MAX: break;
+	}
 	return REPLY_LIMIT_LATE;
 }
 
-/* This host's part of a limit refuses nothing for good (STOOD_IN). */
-static enum reply_reason limit_reason(const struct counters_item *item, const struct limit_usage *usage, bool stood_in)
+/* This host's part of a limit refuses nothing for good (STOOD_IN). A limit of 0 is a pause. */
+static enum reply_reason limit_reason(const struct limit *limit, const struct limit_usage *usage, bool stood_in)
 {
-	switch (item->limit.action) {
-	case LIMIT_REJECT: return stood_in ? REPLY_LIMIT_DEFERRED : REPLY_LIMIT_REJECTED;
-	case LIMIT_HOLD: return REPLY_LIMIT_HELD;
-	case LIMIT_DEFER:
-	case LIMIT_SHADOW:
-	case LIMIT_ACTION_MAX: break;
-	}
-	if (usage->retry_after_us == INT64_MAX)
-		return item->limit.spec.amount ? never_reason(item) : REPLY_LIMIT_DEFERRED;
-	return usage->retry_after_us / SECOND_US > DECIDE_LATE_S ? REPLY_LIMIT_LATE : REPLY_LIMIT_DEFERRED;
+	bool pause = !limit->spec.amount;
+	if (limit->action == LIMIT_HOLD)
+		return REPLY_LIMIT_HELD;
+	if (usage->retry_after_us == INT64_MAX && !pause)
+		return never_reason(limit->unit);
+	if (limit->action == LIMIT_REJECT && !stood_in)
+		return REPLY_LIMIT_REJECTED;
+	return usage->retry_after_us / SECOND_US > DECIDE_LATE_S && !pause ? REPLY_LIMIT_LATE : REPLY_LIMIT_DEFERRED;
 }
 
 /* Is A nearer to its limit than B? Products instead of quotients: neither exceeds 10^24. */
@@ -302,7 +303,8 @@ struct verdict decide_limits(const struct decide_plan *plan, const struct counte
 	}
 	const struct counters_item *item = &plan->request.items[result->binding];
 	const struct limit_usage *usage = &result->usage[result->binding];
-	return (struct verdict){.reason = limit_reason(item, usage, result->stood_in), .item = item, .usage = *usage};
+	return (struct verdict){
+		.reason = limit_reason(&item->limit, usage, result->stood_in), .item = item, .usage = *usage};
 }
 
 /* A limit's refusal stays, unless the guard refuses for good. */
