@@ -65,9 +65,9 @@ struct counters_request {
 };
 
 enum counters_answer {
-	COUNTERS_CHARGED,     /* every enforced limit has room; all that have room were charged */
+	COUNTERS_CHARGED,     /* every limit that defers or rejects has room; all that have room were charged */
 	COUNTERS_REPEATED,    /* this (node, queue id, instance) was charged before: nothing charged now */
-	COUNTERS_REFUSED,     /* one enforced limit is used up, none was charged */
+	COUNTERS_REFUSED,     /* one that defers or rejects is used up, none was charged */
 	COUNTERS_UNAVAILABLE, /* Redis did not answer in time or answered with an error */
 	COUNTERS_ANSWER_MAX
 };
@@ -80,8 +80,10 @@ struct counters_result {
 	/* UNAVAILABLE: DEFER when that is the rule for one of the limits, ACCEPT when it is for all of them, LOCAL when this
 	 * host should have counted and could not. */
 	enum counters_unavailable rule;
-	size_t binding; /* REFUSED: index of the limit that waits longest */
-	size_t count;   /* usage entries: the request's count, 0 unless CHARGED or REFUSED */
+	/* REFUSED, or held: index of the limit behind it, that of its kind that waits longest. */
+	size_t binding;
+	bool held; /* CHARGED, and a hold limit is used up; REPEATED, and that was so the first time (binding is not told) */
+	size_t count; /* usage entries: the request's count, 0 unless CHARGED or REFUSED */
 	struct limit_usage usage[COUNTERS_MAX_ITEMS]; /* before this charge */
 	bool shadowed;                                /* CHARGED, though a shadow limit would have refused */
 	/* Redis is away and this host judged by its part of the limits: what that refuses the limits themselves may let

@@ -4,7 +4,7 @@
 --       bounces, suspension, networks, habits
 -- ARGV  instance, receipt's life in seconds, "1" when this step begins a message; then seven per limit:
 --       kind       "s" speed | "q" quota
---       enforced   "1" | "0" shadow
+--       enforced   "1" | "0" shadow | "2" hold: when it is used up the message is held, and charged to the others
 --       settles    "1": what the receipt holds for the key is part of the cost
 --       cost       in the unit of the state: microseconds of a speed, units of a quota (limit_cost)
 --       room       the state may grow to this (limit_room); -1: nothing may pass
@@ -12,13 +12,14 @@
 --       period     of a speed: microseconds; of a quota: "0"
 --       then five when the takeover guard asks: network or "", since, offset of local time in seconds, recipients,
 --       "1" when nothing is to be counted
--- Returns {answer, now in microseconds, fill of each limit before the charge}; answer 0 charged, 1 repeated, 2 refused;
+-- Returns {answer, now in microseconds, fill of each limit before the charge}; answer 0 charged, 1 repeated, 2 refused,
+-- 3 repeated, and held the first time;
 -- and behind them, when the guard asks, its facts: networks, usual networks, recipients of this hour, of the hour before,
 -- usual ones, bad mailboxes, 1 when suspended. A repeated question has no fills.
 --
 -- The state of a speed is "tat amount period", that of a quota a number. The arithmetic is that of common/limit.c:
 -- integers below 2^53, and the one division of an edited speed in the same order of doubles.
--- The receipt is lines: "i INSTANCE", "s KEY COST AMOUNT PERIOD", "q KEY COST 0 0".
+-- The receipt is lines: "i INSTANCE", "s KEY COST AMOUNT PERIOD", "q KEY COST 0 0"; "h" behind an instance that was held.
 
 local FIELDS, FIRST, WATCH = 7, 3, 5
 local instance, life, begins = ARGV[1], ARGV[2], ARGV[3] == '1'
@@ -167,8 +168,9 @@ end
 local receipt = '\n'
 if instance ~= '' and stored[count + 1] then
 	receipt = stored[count + 1]
-	if string.find(receipt, '\ni ' .. instance .. '\n', 1, true) then
-		return answer(1, {})
+	local _, to = string.find(receipt, '\ni ' .. instance .. '\n', 1, true)
+	if to then
+		return answer(string.sub(receipt, to + 1, to + 2) == 'h\n' and 3 or 1, {})
 	end
 	if begins then
 		receipt = '\n'
@@ -204,7 +206,7 @@ local function taken(kind, key, amount, period)
 	return sum
 end
 
-local fill, fits, held, refused = {}, {}, {}, false
+local fill, fits, held, refused, ending = {}, {}, {}, false, '\n'
 for i = 1, count do
 	local a = FIRST + (i - 1) * FIELDS
 	local kind, room = ARGV[a + 1], tonumber(ARGV[a + 5])
@@ -221,8 +223,12 @@ for i = 1, count do
 		fill[i] = fill[i] - held[i]
 	end
 	fits[i] = fill[i] + ARGV[a + 4] <= room
-	if not fits[i] and ARGV[a + 2] == '1' then
-		refused = true
+	if not fits[i] then
+		if ARGV[a + 2] == '1' then
+			refused = true
+		elseif ARGV[a + 2] == '2' then
+			ending = '\nh\n'
+		end
 	end
 end
 if refused then
@@ -248,6 +254,6 @@ for i = 1, count do
 	end
 end
 if instance ~= '' then
-	redis.call('SET', KEYS[count + 1], receipt .. 'i ' .. instance .. '\n', 'EX', life)
+	redis.call('SET', KEYS[count + 1], receipt .. 'i ' .. instance .. ending, 'EX', life)
 end
 return answer(0, fill, true)

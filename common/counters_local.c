@@ -210,6 +210,7 @@ struct work {
 	struct limit_state states[COUNTERS_MAX_ITEMS];
 	int64_t fill[COUNTERS_MAX_ITEMS], held[COUNTERS_MAX_ITEMS];
 	struct buffer receipt;
+	bool is_held; /* by a hold limit; of a repeated question: the first time */
 	int error;
 };
 
@@ -285,8 +286,10 @@ static bool is_repeated(struct work *work)
 			  receipt_key(request->customer, request->node, request->queue_id, store), &bytes);
 	bytes = text_from(bytes, sizeof(int64_t));
 	for (struct text rest = bytes; counters_receipt_next(&rest, &line);)
-		if (line.kind == COUNTERS_RECEIPT_INSTANCE && text_equal(line.name, request->instance))
+		if (line.kind == COUNTERS_RECEIPT_INSTANCE && text_equal(line.name, request->instance)) {
+			work->is_held = line.cost != 0;
 			return true;
+		}
 	if (!request->begins)
 		buffer_text(&work->receipt, bytes);
 	return false;
@@ -320,7 +323,8 @@ static void write_receipt(struct work *work)
 	const struct counters_request *request = work->request;
 	struct buffer value = {0};
 	int64_t expires_s = work->now_us / SECOND_US + COUNTERS_RECEIPT_TTL;
-	counters_receipt_add(&work->receipt, &(struct counters_receipt_line){.name = request->instance});
+	counters_receipt_add(&work->receipt,
+			     &(struct counters_receipt_line){.name = request->instance, .cost = work->is_held});
 	buffer_add(&value, &expires_s, sizeof expires_s);
 	buffer_text(&value, buffer_view(&work->receipt));
 	MDB_val key = receipt_key(request->customer, request->node, request->queue_id, store),
@@ -369,6 +373,7 @@ static void charge(struct work *work, struct counters_result *result)
 	bool receipt = work->request->queue_id.len > 0;
 	if (receipt && is_repeated(work)) {
 		result->answer = COUNTERS_REPEATED;
+		result->held = work->is_held;
 		return;
 	}
 	for (size_t i = 0; i < count && !work->error; i++)
@@ -376,6 +381,7 @@ static void charge(struct work *work, struct counters_result *result)
 	if (work->error)
 		return;
 	judge(work, result);
+	work->is_held = result->held;
 	for (size_t i = 0; i < count && result->answer == COUNTERS_CHARGED && !work->error; i++)
 		if (result->usage[i].allowed)
 			write_item(work, i);

@@ -16,7 +16,7 @@ enum counters_receipt_kind {
 struct counters_receipt_line {
 	enum counters_receipt_kind kind;
 	struct text name;          /* the instance, or the key */
-	int64_t cost;              /* microseconds of a speed, units of a quota */
+	int64_t cost;              /* microseconds of a speed, units of a quota; of an instance 1 when it was held */
 	int64_t amount, period_us; /* the rate of a speed */
 };
 

@@ -185,7 +185,9 @@ static void item_arguments(struct buffer *out, const struct counters_item *item)
 	const struct limit_spec *spec = &item->limit.spec;
 	bool quota = limit_is_quota(spec->period);
 	bulk(out, quota ? TEXT("q") : TEXT("s"));
-	bulk(out, item->limit.action == LIMIT_SHADOW ? TEXT("0") : TEXT("1"));
+	bulk(out, item->limit.action == LIMIT_SHADOW ? TEXT("0")
+		  : item->limit.action == LIMIT_HOLD ? TEXT("2")
+						     : TEXT("1"));
 	bulk(out, item->settles ? TEXT("1") : TEXT("0"));
 	bulk_number(out, limit_cost(spec, item->cost));
 	bulk_number(out, limit_room(spec));
@@ -301,30 +303,44 @@ void counters_script_expect(const struct counters_request *request, struct count
 		out->items[i].spec = item->limit.spec;
 		out->items[i].cost = item->cost;
 		out->items[i].window_end = item->window_end;
-		out->items[i].shadow = item->limit.action == LIMIT_SHADOW;
+		out->items[i].action = item->limit.action;
 	}
+}
+
+/* Of the limits without room of one kind, the one that waits longest. */
+struct longest {
+	size_t item;
+	int64_t us;
+	bool found;
+};
+
+static void find_longest(struct longest *longest, size_t item, int64_t retry_after_us)
+{
+	if (!longest->found || retry_after_us > longest->us)
+		*longest = (struct longest){item, retry_after_us, true};
 }
 
 void counters_script_judge(const struct counters_expected *expected, int64_t now_us, const int64_t *fill,
 			   struct counters_result *out)
 {
+	struct longest refuses = {0}, holds = {0};
 	*out = (struct counters_result){.answer = COUNTERS_CHARGED, .count = expected->count};
-	int64_t longest_us = -1;
 	for (size_t i = 0; i < expected->count; i++) {
-		const struct limit_spec *spec = &expected->items[i].spec;
-		struct limit_usage usage =
-			limit_usage_of(spec, fill[i], expected->items[i].cost, now_us, expected->items[i].window_end);
+		enum limit_action action = expected->items[i].action;
+		struct limit_usage usage = limit_usage_of(&expected->items[i].spec, fill[i], expected->items[i].cost,
+							  now_us, expected->items[i].window_end);
 		out->usage[i] = usage;
 		if (usage.allowed)
 			continue;
-		if (expected->items[i].shadow) {
+		if (action == LIMIT_SHADOW)
 			out->shadowed = true;
-		} else if (usage.retry_after_us > longest_us) {
-			longest_us = usage.retry_after_us;
-			out->answer = COUNTERS_REFUSED;
-			out->binding = i;
-		}
+		else
+			find_longest(action == LIMIT_HOLD ? &holds : &refuses, i, usage.retry_after_us);
 	}
+	if (refuses.found)
+		out->answer = COUNTERS_REFUSED;
+	out->held = holds.found && !refuses.found;
+	out->binding = refuses.found ? refuses.item : holds.item;
 }
 
 /* The facts as the script tells them, at the end of its answer. */
@@ -341,13 +357,14 @@ static void read_facts(const int64_t facts[COUNTERS_SCRIPT_FACTS], struct counte
 }
 
 /* The first integer of the script's answer. */
-enum { ANSWER_CHARGED, ANSWER_REPEATED, ANSWER_REFUSED };
+enum { ANSWER_CHARGED, ANSWER_REPEATED, ANSWER_REFUSED, ANSWER_REPEATED_HELD };
 
 static const char *read_charge(const struct counters_expected *expected, const int64_t *values, size_t count,
 			       struct counters_result *out)
 {
-	if (count == 2 && values[0] == ANSWER_REPEATED) {
+	if (count == 2 && (values[0] == ANSWER_REPEATED || values[0] == ANSWER_REPEATED_HELD)) {
 		out->answer = COUNTERS_REPEATED;
+		out->held = values[0] == ANSWER_REPEATED_HELD;
 		return NULL;
 	}
 	if (count != 2 + expected->count || (values[0] != ANSWER_CHARGED && values[0] != ANSWER_REFUSED))

@@ -44,7 +44,7 @@ struct counters_expected {
 	struct {
 		struct limit_spec spec;
 		int64_t cost, window_end;
-		bool shadow;
+		enum limit_action action;
 	} items[COUNTERS_MAX_ITEMS];
 };
 void counters_script_expect(const struct counters_request *request, struct counters_expected *out);

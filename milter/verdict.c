@@ -62,7 +62,7 @@ static enum reply_reason over_limit(struct work *work, struct verdict *out)
 	words->used = usage->used;
 	words->allowed = usage->allowed_units;
 	words->retry_after_s = usage->retry_after_us / 1000000 + 1;
-	if (item->limit.action == LIMIT_HOLD) {
+	if (work->charge.held) {
 		out->action = VERDICT_HOLD;
 		snprintf(out->hold_reason, sizeof out->hold_reason, "limit %s", work->limit);
 		return REPLY_NONE;
@@ -112,7 +112,8 @@ static enum reply_reason meter(struct work *work, struct verdict *out)
 		work->auth.words.detail = TEXT("its limits cannot be counted now");
 		return REPLY_TROUBLE;
 	}
-	return work->charge.answer == COUNTERS_REFUSED ? over_limit(work, out) : REPLY_NONE;
+	bool over = work->charge.answer == COUNTERS_REFUSED || work->charge.held;
+	return over ? over_limit(work, out) : REPLY_NONE;
 }
 
 /* Names customer and message, and so the recipient of a message that has one. */

@@ -13,14 +13,14 @@ static void add_word(struct buffer *log, const char *name, struct text value)
 
 static void log_usage(const struct work *work, struct buffer *log)
 {
-	size_t i = work->charge.answer == COUNTERS_REFUSED ? work->charge.binding
-							   : meter_tightest(&work->request, &work->charge);
+	bool over = work->charge.answer == COUNTERS_REFUSED || work->charge.held;
+	size_t i = over ? work->charge.binding : meter_tightest(&work->request, &work->charge);
 	if (work->request.count && work->charge.answer == COUNTERS_UNAVAILABLE)
 		add_word(log, "limit", TEXT("unavailable"));
 	if (i >= work->charge.count)
 		return;
 	const struct limit_usage *usage = &work->charge.usage[i];
-	int64_t charged = work->charge.answer == COUNTERS_REFUSED ? 0 : work->request.items[i].cost;
+	int64_t charged = over ? 0 : work->request.items[i].cost;
 	add_word(log, "limit", work->request.items[i].limit.id);
 	buffer_format(log, ", used=%lld/%lld", (long long)(usage->used + charged), (long long)usage->allowed_units);
 	if (work->charge.shadowed)

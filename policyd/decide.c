@@ -289,22 +289,40 @@ static struct verdict charged_verdict(const struct decide_plan *plan, const stru
 	return verdict;
 }
 
-struct verdict decide_limits(const struct decide_plan *plan, const struct counters_result *result)
+/* A hold limit stays used up for a message that is asked for again. */
+static struct verdict repeated_verdict(const struct decide_plan *plan, bool held)
 {
-	switch (result->answer) {
-	case COUNTERS_CHARGED: return charged_verdict(plan, result);
-	case COUNTERS_REPEATED: return refuse(REPLY_REPEATED, TEXT(""));
-	case COUNTERS_REFUSED: break;
-	case COUNTERS_UNAVAILABLE:
-	case COUNTERS_ANSWER_MAX:
-		if (!plan->request.count)
-			return allow();
-		return refuse(result->rule == COUNTERS_FALL_ACCEPT ? REPLY_UNCOUNTED : REPLY_COUNTERS_AWAY, TEXT(""));
+	for (size_t i = 0; held && i < plan->request.count; i++) {
+		const struct counters_item *item = &plan->request.items[i];
+		const int64_t burst = item->limit.spec.burst;
+		if (item->limit.action == LIMIT_HOLD)
+			return (struct verdict){.reason = REPLY_LIMIT_HELD,
+						.item = item,
+						.usage = {.used = burst, .allowed_units = burst}};
 	}
+	return refuse(REPLY_REPEATED, TEXT(""));
+}
+
+static struct verdict binding_verdict(const struct decide_plan *plan, const struct counters_result *result)
+{
 	const struct counters_item *item = &plan->request.items[result->binding];
 	const struct limit_usage *usage = &result->usage[result->binding];
 	return (struct verdict){
 		.reason = limit_reason(&item->limit, usage, result->stood_in), .item = item, .usage = *usage};
+}
+
+struct verdict decide_limits(const struct decide_plan *plan, const struct counters_result *result)
+{
+	switch (result->answer) {
+	case COUNTERS_CHARGED: return result->held ? binding_verdict(plan, result) : charged_verdict(plan, result);
+	case COUNTERS_REPEATED: return repeated_verdict(plan, result->held);
+	case COUNTERS_REFUSED: return binding_verdict(plan, result);
+	case COUNTERS_UNAVAILABLE:
+	case COUNTERS_ANSWER_MAX: break;
+	}
+	if (!plan->request.count)
+		return allow();
+	return refuse(result->rule == COUNTERS_FALL_ACCEPT ? REPLY_UNCOUNTED : REPLY_COUNTERS_AWAY, TEXT(""));
 }
 
 /* A limit's refusal stays, unless the guard refuses for good. */

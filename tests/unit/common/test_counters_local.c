@@ -70,6 +70,30 @@ static void charges_all_or_none(void **state)
 	assert_null(local);
 }
 
+/* A hold limit that is used up holds mail, which the other limits are charged with all the same and may refuse. */
+static void a_hold_limit_leaves_the_others_alone(void **state)
+{
+	(void)state;
+	struct counters_local *local = store();
+	struct counters_result result;
+	struct counters_request request = request_of("hold", "1/day", 1);
+	request.items[0].limit.action = LIMIT_HOLD;
+	request.items[1] = request_of("hold-minute", "3/h", 1).items[0];
+	request.count = 2;
+	request.queue_id = TEXT("HOLD");
+	static const char *const instances[] = {"first", "second", "second", "third", "fourth", "fourth"};
+	static const enum counters_answer answers[] = {COUNTERS_CHARGED, COUNTERS_CHARGED, COUNTERS_REPEATED,
+						       COUNTERS_CHARGED, COUNTERS_REFUSED, COUNTERS_REFUSED};
+	for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+		request.instance = text_of(instances[i]);
+		assert_int_equal(charge(local, &request, &result), answers[i]);
+		assert_int_equal(result.held, i > 0 && i < 4);
+		assert_int_equal(result.binding, answers[i] == COUNTERS_REFUSED);
+	}
+	assert_int_equal(result.usage[0].used, 1);
+	counters_local_free(&local);
+}
+
 static void outlives_the_process_and_its_kill(void **state)
 {
 	(void)state;
@@ -476,6 +500,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(charges_all_or_none),
+		cmocka_unit_test(a_hold_limit_leaves_the_others_alone),
 		cmocka_unit_test(outlives_the_process_and_its_kill),
 		cmocka_unit_test(receipts_repeat_refund_and_settle),
 		cmocka_unit_test(quotas_are_given_back),

@@ -30,7 +30,7 @@ struct model {
 	struct limit_state states[LIMITS];
 	char ids[LIMITS][8];
 	struct receipt {
-		bool instances[INSTANCES];
+		bool instances[INSTANCES], held[INSTANCES];
 		int64_t cost[LIMITS]; /* microseconds of a speed, units of a quota */
 	} receipts[QUEUE_IDS];
 	int generation; /* of the queue ids: an edit makes the receipts of before another matter */
@@ -41,7 +41,7 @@ static void edit(struct model *m, size_t i)
 	struct counters_item *item = &m->items[i];
 	size_t at;
 	assert_null(limit_spec_parse(text_of(specs[draw(SPECS)]), &item->limit.spec, &at));
-	item->limit.action = draw(3) ? LIMIT_DEFER : LIMIT_SHADOW;
+	item->limit.action = draw(3) ? LIMIT_DEFER : draw(2) ? LIMIT_SHADOW : LIMIT_HOLD;
 	item->window_start = item->window_end = 0;
 	if (limit_is_quota(item->limit.spec.period))
 		limit_window(item->limit.spec.period, 4102444800, 0, &item->window_start, &item->window_end);
@@ -165,9 +165,10 @@ static void follow(struct model *m, const struct counters_request *request, cons
 {
 	struct receipt receipt = m->receipts[q];
 	struct effect effects[LIMITS];
-	bool refused = false;
+	bool refused = false, held = false;
 	if (receipt.instances[instance]) {
 		assert_int_equal(result->answer, COUNTERS_REPEATED);
+		assert_int_equal(result->held, receipt.held[instance]);
 		return;
 	}
 	if (request->begins)
@@ -175,14 +176,19 @@ static void follow(struct model *m, const struct counters_request *request, cons
 	for (size_t n = 0; n < request->count; n++) {
 		effects[n] = effect_of(m, &request->items[n], which[n], &receipt, now_us);
 		compare_usage(&result->usage[n], &effects[n].usage);
-		refused |= !effects[n].usage.allowed && request->items[n].limit.action != LIMIT_SHADOW;
+		refused |= !effects[n].usage.allowed && request->items[n].limit.action == LIMIT_DEFER;
+		held |= !effects[n].usage.allowed && request->items[n].limit.action == LIMIT_HOLD;
 	}
 	assert_int_equal(result->answer, refused ? COUNTERS_REFUSED : COUNTERS_CHARGED);
+	assert_int_equal(result->held, held && !refused);
+	if (result->held)
+		assert_int_equal(request->items[result->binding].limit.action, LIMIT_HOLD);
 	if (refused)
 		return;
 	for (size_t n = 0; n < request->count; n++)
 		charge_model(m, &request->items[n], which[n], &effects[n], &receipt, now_us);
 	receipt.instances[instance] = true;
+	receipt.held[instance] = held;
 	if (request->queue_id.len)
 		m->receipts[q] = receipt;
 }

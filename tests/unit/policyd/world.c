@@ -59,7 +59,10 @@ struct counters_async {
 		char key[COUNTERS_KEY_MAX + 1];
 		struct limit_state state;
 	} keys[KEYS_MAX];
-	char receipts[KEYS_MAX][256];
+	struct receipt {
+		char name[256];
+		bool held;
+	} receipts[KEYS_MAX];
 	size_t receipt_count;
 };
 
@@ -87,11 +90,11 @@ static struct limit_state *state_of(struct counters_async *counters, const struc
 }
 
 /* The receipt of a question; NULL when it was not charged before. */
-static const char *find_receipt(const struct counters_async *counters, const char *name)
+static const struct receipt *find_receipt(const struct counters_async *counters, const char *name)
 {
 	for (size_t i = 0; i < counters->receipt_count; i++)
-		if (strcmp(counters->receipts[i], name) == 0)
-			return counters->receipts[i];
+		if (strcmp(counters->receipts[i].name, name) == 0)
+			return &counters->receipts[i];
 	return NULL;
 }
 
@@ -150,8 +153,10 @@ void counters_async_charge(struct counters_async *counters, const struct counter
 	int64_t fill[COUNTERS_MAX_ITEMS];
 	char name[256];
 	snprintf(name, sizeof name, "%.*s %.*s", TEXT_ARG(request->queue_id), TEXT_ARG(request->instance));
-	if (!counters->away && find_receipt(counters, name)) {
+	const struct receipt *receipt = counters->away ? NULL : find_receipt(counters, name);
+	if (receipt) {
 		result.answer = COUNTERS_REPEATED;
+		result.held = receipt->held;
 	} else if (!counters->away) {
 		counters_script_expect(request, &expected);
 		for (size_t i = 0; i < request->count; i++)
@@ -162,7 +167,9 @@ void counters_async_charge(struct counters_async *counters, const struct counter
 		answer_while_away(counters, request, &result);
 	} else if (result.answer == COUNTERS_CHARGED) {
 		charge_all(counters, request, &result);
-		snprintf(counters->receipts[counters->receipt_count++], sizeof name, "%s", name);
+		struct receipt *next = &counters->receipts[counters->receipt_count++];
+		text_put(text_of(name), next->name, sizeof next->name);
+		next->held = result.held;
 	}
 	result.watched = !counters->away && request->watch.login.len;
 	if (result.watched)
