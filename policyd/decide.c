@@ -40,7 +40,7 @@ static bool network_allowed(const struct directory_login *login, struct text cli
 	return false;
 }
 
-static bool is_suspended(const struct directory_customer *customer, int64_t now_s)
+bool decide_is_suspended(const struct directory_customer *customer, int64_t now_s)
 {
 	return customer->status != DIRECTORY_ACTIVE && (!customer->status_until || customer->status_until > now_s);
 }
@@ -62,7 +62,7 @@ static struct verdict login_verdict(const struct request *request, const struct 
 		return refuse(REPLY_LOGIN_EXPIRED, TEXT(""));
 	if (!network_allowed(login, request->values[REQUEST_CLIENT_ADDRESS]))
 		return refuse(REPLY_NETWORK, TEXT(""));
-	if (is_suspended(facts->customer, facts->now_s)) {
+	if (decide_is_suspended(facts->customer, facts->now_s)) {
 		struct text why = facts->customer->status_reason;
 		return refuse(REPLY_CUSTOMER_SUSPENDED, why.len ? why : TEXT("no reason given"));
 	}

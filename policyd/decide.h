@@ -52,6 +52,9 @@ struct verdict {
 bool decide_wants_rights(const struct request *request);
 bool decide_wants_limits(const struct request *request);
 
+/* Is the customer's mail refused at NOW_S? */
+bool decide_is_suspended(const struct directory_customer *customer, int64_t now_s);
+
 /* TLS, login, network, customer, sender, recipient, in this order; REPLY_ALLOWED when nothing is against it. */
 struct verdict decide_rights(const struct request *request, const struct decide_facts *facts);
 

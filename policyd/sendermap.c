@@ -8,6 +8,7 @@
 #include "common/memory.h"
 #include "common/return_path.h"
 
+#include "policyd/decide.h"
 #include "policyd/sendermap.h"
 #include "policyd/socketmap.h"
 #include "policyd/stats.h"
@@ -26,6 +27,7 @@ struct search {
 	char domain[ADDR_MAX_DOMAIN + 1];
 	struct directory_domain owner; /* whose domain it is */
 	bool owned;
+	struct directory_customer customer; /* of the login last looked at; name empty: none yet */
 };
 
 struct sendermap *sendermap_new(const struct sendermap_options *options)
@@ -45,18 +47,32 @@ void sendermap_free(struct sendermap **map)
 	*map = NULL;
 }
 
+/* Would policyd refuse it whatever it sends? */
+static bool is_shut_out(const struct directory_login *login, const struct directory_customer *customer, int64_t now_s)
+{
+	return !login->enabled || login->suspended_at || (login->expires_at && login->expires_at <= now_s) ||
+	       decide_is_suspended(customer, now_s);
+}
+
 static bool may_send(struct search *s, const struct directory_login *login)
 {
 	struct rights_check check;
 	struct right right;
 	struct directory_list rights = login->rights;
-	int64_t now_s = s->map->options.now_s();
-	if (!login->enabled || (login->expires_at && login->expires_at <= now_s))
-		return false;
 	rights_begin(&check, s->sender, s->owned && text_equal(s->owner.customer, login->customer));
 	while (directory_right_next(&rights, &right))
 		rights_add(&check, right);
 	return check.verdict == RIGHTS_ALLOWED;
+}
+
+/* NULL, or what is wrong with the directory. Logins of one customer mostly stand together. */
+static const char *look_at(struct search *s, const struct directory_login *login, bool *listed)
+{
+	if (!text_equal(s->customer.name, login->customer) &&
+	    directory_find_customer(&s->view, login->customer, &s->customer) != DIRECTORY_FOUND)
+		return "a login's customer is missing or damaged";
+	*listed = !is_shut_out(login, &s->customer, s->map->options.now_s()) && may_send(s, login);
+	return NULL;
 }
 
 /* A login that has several rights stands under several names. */
@@ -83,7 +99,11 @@ static const char *add_logins(struct search *s, struct text name)
 		answer = directory_find_login(&s->view, word, &login);
 		if (answer == DIRECTORY_TROUBLE)
 			return "a login's record is damaged";
-		if (answer == DIRECTORY_FOUND && may_send(s, &login) && !is_listed(buffer_view(value), word)) {
+		bool listed = false;
+		const char *why = answer == DIRECTORY_FOUND ? look_at(s, &login, &listed) : NULL;
+		if (why)
+			return why;
+		if (listed && !is_listed(buffer_view(value), word)) {
 			if (value->len)
 				buffer_char(value, ',');
 			buffer_text(value, word);

@@ -95,22 +95,26 @@ static void put(struct directory_writer *writer, enum directory_kind kind, const
 
 static const struct {
 	const char *name, *customer, *rights[4]; /* "+*@owned", "-boss@acme.test" */
-	bool disabled, expired;
+	enum { GOOD, DISABLED, EXPIRED, SUSPENDED } state;
 } logins[] = {
-	{"app", "acme", {"+*@owned"}, false, false},
-	{"denied", "acme", {"+*@owned", "-boss@acme.test"}, false, false},
-	{"one", "acme", {"+one@acme.test", "+*@owned"}, false, false},
-	{"off", "acme", {"+*@owned"}, true, false},
-	{"old", "acme", {"+*@owned"}, false, true},
-	{"wide", "beta", {"+@partner.test"}, false, false},
-	{"sub", "beta", {"+@.partner.test"}, false, false},
-	{"null", "beta", {"+<>"}, false, false},
+	{"app", "acme", {"+*@owned"}, GOOD},
+	{"denied", "acme", {"+*@owned", "-boss@acme.test"}, GOOD},
+	{"one", "acme", {"+one@acme.test", "+*@owned"}, GOOD},
+	{"off", "acme", {"+*@owned"}, DISABLED},
+	{"old", "acme", {"+*@owned"}, EXPIRED},
+	{"stolen", "acme", {"+*@owned"}, SUSPENDED},
+	{"unpaid", "broke", {"+@partner.test"}, GOOD},
+	{"wide", "beta", {"+@partner.test"}, GOOD},
+	{"sub", "beta", {"+@.partner.test"}, GOOD},
+	{"null", "beta", {"+<>"}, GOOD},
 };
 
 static const struct {
 	const char *name, *logins;
-} senders[] = {
-	{"acme", "app denied gone off old one"}, {"acme.test", "one"}, {"partner.test", "sub wide"}, {"beta", "app"}};
+} senders[] = {{"acme", "app denied gone off old one stolen"},
+	       {"acme.test", "one"},
+	       {"partner.test", "sub unpaid wide"},
+	       {"beta", "app"}};
 
 static void put_logins(struct directory_writer *writer, struct buffer *record)
 {
@@ -119,12 +123,14 @@ static void put_logins(struct directory_writer *writer, struct buffer *record)
 		for (size_t r = 0; r < 4 && logins[i].rights[r]; r++)
 			directory_right_add(&rights, (struct right){logins[i].rights[r][0] == '+',
 								    text_of(logins[i].rights[r] + 1)});
-		directory_login_encode(&(struct directory_login){.name = text_of(logins[i].name),
-								 .customer = text_of(logins[i].customer),
-								 .enabled = !logins[i].disabled,
-								 .expires_at = logins[i].expired ? NOW_S : 0,
-								 .rights = {buffer_view(&rights)}},
-				       record);
+		directory_login_encode(
+			&(struct directory_login){.name = text_of(logins[i].name),
+						  .customer = text_of(logins[i].customer),
+						  .enabled = logins[i].state != DISABLED,
+						  .expires_at = logins[i].state == EXPIRED ? NOW_S : 0,
+						  .suspended_at = logins[i].state == SUSPENDED ? NOW_S : 0,
+						  .rights = {buffer_view(&rights)}},
+			record);
 		put(writer, DIRECTORY_LOGINS, logins[i].name, record);
 		buffer_free(&rights);
 	}
@@ -153,6 +159,13 @@ static void put_customer(struct directory_writer *writer, const char *name, cons
 	put(writer, DIRECTORY_DOMAINS, domain, record);
 }
 
+static void put_suspended_customer(struct directory_writer *writer, const char *name, struct buffer *record)
+{
+	directory_customer_encode(&(struct directory_customer){.name = text_of(name), .status = DIRECTORY_SUSPENDED},
+				  record);
+	put(writer, DIRECTORY_CUSTOMERS, name, record);
+}
+
 static int64_t now_s(void)
 {
 	return NOW_S;
@@ -172,6 +185,7 @@ static int set_up(void **state)
 	assert_null(directory_writer_build(writer));
 	put_customer(writer, "acme", "smtp-acme:", "acme.test", &record);
 	put_customer(writer, "beta", "", "xn--bcher-kva.test", &record);
+	put_suspended_customer(writer, "broke", &record);
 	directory_return_path_encode(&(struct directory_return_path){TEXT("acme")}, &record);
 	put(writer, DIRECTORY_RETURN_PATHS, ACME_SHORT, &record);
 	put_logins(writer, &record);
