@@ -240,6 +240,8 @@ static enum reply_reason reach(struct work *work, struct verdict *out)
 	verdict_log(work, reason, out);
 	if (reason != REPLY_NONE) {
 		refuse(work, reason, out);
+		if (work->charge.answer == COUNTERS_REFUSED)
+			verdict_warn(work);
 	} else {
 		verdict_spool_annotation(work, out);
 		verdict_warn(work);

@@ -65,7 +65,7 @@ void verdict_log(const struct work *work, enum reply_reason reason, struct verdi
 /* … a refusal, or what the application says of its message, for the event spool, … */
 void verdict_spool_refusal(const struct work *work, enum reply_reason reason, const struct verdict *out);
 void verdict_spool_annotation(const struct work *work, const struct verdict *out);
-/* … limits that come close to their end (of a message that is accepted: what is refused is given back), … */
+/* … limits that come close to their end (of a message that is accepted, or that they refuse: what else is refused is given back), … */
 void verdict_warn(const struct work *work);
 /* … and the metrics; TOOK_US from the end of the message on. */
 void verdict_count(const struct work *work, enum reply_reason reason, const struct verdict *out, int64_t took_us);

@@ -42,14 +42,14 @@ void warnings_tell(struct warnings *warnings, const struct spool_line *head, con
 		   const struct counters_result *result)
 {
 	struct buffer line = {0};
-	for (size_t i = 0; result->answer == COUNTERS_CHARGED && i < result->count; i++) {
+	for (size_t i = 0; i < result->count; i++) {
 		const struct counters_item *item = &request->items[i];
-		const struct limit_usage *before = &result->usage[i];
-		int threshold = before->allowed && !item->settles ? limit_warning_threshold(before, item->cost) : 0;
+		struct limit_usage after;
+		int threshold = limit_warning_of(item, result, i, &after);
 		if (!threshold || !is_due(warnings, item, threshold, head->now_s))
 			continue;
 		line.len = 0;
-		limit_warning_add(head, item, before, threshold, &line);
+		limit_warning_add(head, item, &after, threshold, &line);
 		spool_add(warnings->spool, buffer_view(&line));
 	}
 	buffer_free(&line);

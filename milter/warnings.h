@@ -12,8 +12,8 @@ struct warnings *warnings_new(struct spool *spool);
 /* The spool stays. */
 void warnings_free(struct warnings **warnings);
 
-/* Tells of those limits of REQUEST that RESULT, charged, has crossed a threshold of. What only settles was told of by
- * whoever charged it. HEAD as in limit_warning_add(). */
+/* Tells of those limits of REQUEST that RESULT has crossed a threshold of, or that the message was too much for. HEAD as in
+ * limit_warning_add(). */
 void warnings_tell(struct warnings *warnings, const struct spool_line *head, const struct counters_request *request,
 		   const struct counters_result *result);
 

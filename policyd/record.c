@@ -93,11 +93,11 @@ void record_refusal(const struct record_context *context, const char *id, const 
 }
 
 void record_warning(const struct record_context *context, const struct request *request,
-		    const struct counters_item *item, const struct limit_usage *before, int threshold,
+		    const struct counters_item *item, const struct limit_usage *after, int threshold,
 		    struct buffer *out)
 {
 	const struct spool_line head = head_of(NULL, context, request);
-	limit_warning_add(&head, item, before, threshold, out);
+	limit_warning_add(&head, item, after, threshold, out);
 }
 
 void record_takeover(const struct record_context *context, const struct request *request,

@@ -25,7 +25,7 @@ void record_refusal(const struct record_context *context, const char *id, const 
 
 /* A limit that comes close to its end (common/limit_warning.h). */
 void record_warning(const struct record_context *context, const struct request *request,
-		    const struct counters_item *item, const struct limit_usage *before, int threshold,
+		    const struct counters_item *item, const struct limit_usage *after, int threshold,
 		    struct buffer *out);
 
 /* A login that seems to be taken over: credential.suspended, or credential.suspected when it is not suspended. VERDICT is

@@ -127,19 +127,22 @@ static void record(struct service *service, const struct question *q, const stru
 	spool_add(service->options.spool, buffer_view(&service->line));
 }
 
+/* Bytes are what the client claims; the milter charges what they were in the end, and tells of them. */
 static void warn(struct service *service, const struct question *q)
 {
 	struct record_context context = record_context(service, q);
-	if (!service->options.spool || q->result->answer != COUNTERS_CHARGED)
+	bool charged = q->result->answer == COUNTERS_CHARGED;
+	if (!service->options.spool)
 		return;
 	for (size_t i = 0; i < q->result->count; i++) {
 		const struct counters_item *item = &q->plan->request.items[i];
-		const struct limit_usage *before = &q->result->usage[i];
-		int threshold = before->allowed ? limit_warning_threshold(before, item->cost) : 0;
-		if (!threshold || !limit_warning_due(&service->told, item, threshold, context.now_s))
+		struct limit_usage after;
+		int threshold = limit_warning_of(item, q->result, i, &after);
+		bool settled_later = charged && item->limit.unit == LIMIT_BYTES;
+		if (!threshold || settled_later || !limit_warning_due(&service->told, item, threshold, context.now_s))
 			continue;
 		service->line.len = 0;
-		record_warning(&context, q->request, item, before, threshold, &service->line);
+		record_warning(&context, q->request, item, &after, threshold, &service->line);
 		spool_add(service->options.spool, buffer_view(&service->line));
 	}
 }

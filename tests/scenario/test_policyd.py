@@ -186,6 +186,29 @@ def test_bytes_are_counted_as_they_were_in_the_end(stack, acme):
         assert used(stack, login) - before < size * 1.1
 
 
+def warnings_of(stack, login):
+    """Share and usage that limit.warning has told of a login, whichever daemon told it."""
+    lines = [line for spool in (stack.node.state / "spool").glob("*.jsonl") for line in spool.read_text().splitlines()]
+    events = [event for event in map(json.loads, lines) if event["type"] == "limit.warning" and event["login"] == login.name]
+    return [(event["threshold"], event["limits"][0]["used"]) for event in events]
+
+
+def test_bytes_warn_once_with_the_real_size_whatever_the_client_claims(stack, acme):
+    login = limited(stack, "bytes", "27k/day")
+    message = compose(SENDER, RECIPIENT, "x" * 10000).as_bytes()
+    assert send(stack, login, message=message).accepted
+    [(share, bytes_used)] = wait_for("the warning", lambda: warnings_of(stack, login))
+    assert share == 80 and bytes_used == used(stack, login)
+
+
+def test_a_charge_that_jumps_over_the_mark_is_told_of_once(stack, acme):
+    login = limited(stack, "recipients", "10/day")
+    people = [f"reader{i}@dest.test" for i in range(4)]
+    for recipients, code in ((people, 250), (people[:3], 250), (people, 450), (people, 450)):
+        assert submit(stack.node, login, SENDER, recipients, compose(SENDER, RECIPIENT, "News")).code == code
+    assert warnings_of(stack, login) == [(100, 7)]
+
+
 # ---- what it is told
 
 

@@ -70,6 +70,48 @@ static void a_quota_warns_once_a_window(void **state)
 	free(told);
 }
 
+static const struct {
+	enum counters_answer answer;
+	enum limit_action action;
+	bool held, stood_in;
+	int64_t cost, used; /* used: as told; 79 before */
+	int threshold;
+} results[] = {
+	{COUNTERS_CHARGED, LIMIT_DEFER, false, false, 1, 80, 80},
+	{COUNTERS_REFUSED, LIMIT_DEFER, false, false, 30, 79, 100},
+	{COUNTERS_REFUSED, LIMIT_REJECT, false, false, 30, 79, 100},
+	{COUNTERS_CHARGED, LIMIT_HOLD, true, false, 30, 79, 100},
+	{COUNTERS_CHARGED, LIMIT_SHADOW, false, false, 30, 79, 0},
+	{COUNTERS_REFUSED, LIMIT_DEFER, false, true, 30, 79, 0},   /* a part of it */
+	{COUNTERS_REFUSED, LIMIT_DEFER, false, false, 101, 79, 0}, /* more than ever fits */
+	{COUNTERS_REFUSED, LIMIT_DEFER, false, false, 1, 79, 0},   /* another one refused */
+	{COUNTERS_REPEATED, LIMIT_DEFER, false, false, 1, 79, 0},
+	{COUNTERS_UNAVAILABLE, LIMIT_DEFER, false, false, 1, 79, 0},
+};
+
+/* A charge that jumps over the mark is refused each time, and would never be told of. */
+static void what_a_limit_refuses_is_told_as_all_of_it(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
+		struct counters_item item = item_of("100/h", 0);
+		struct counters_result result = {
+			.answer = results[i].answer, .held = results[i].held, .stood_in = results[i].stood_in};
+		struct limit_usage after;
+		item.limit.action = results[i].action;
+		item.cost = results[i].cost;
+		result.usage[0] = limit_usage_of(&item.limit.spec, 79 * INT64_C(36000000), item.cost, 0, 0);
+		assert_int_equal(limit_warning_of(&item, &result, 0, &after), results[i].threshold);
+		assert_int_equal(after.used, results[i].used);
+	}
+	/* Whoever used up the last of it has told so. */
+	struct counters_item item = item_of("100/h", 0);
+	struct counters_result full = {.answer = COUNTERS_REFUSED};
+	struct limit_usage after;
+	full.usage[0] = limit_usage_of(&item.limit.spec, limit_room(&item.limit.spec), item.cost, 0, 0);
+	assert_int_equal(limit_warning_of(&item, &full, 0, &after), 0);
+}
+
 static void a_newer_reminder_may_push_an_older_one_out(void **state)
 {
 	(void)state;
@@ -89,6 +131,7 @@ int main(void)
 		cmocka_unit_test(thresholds_are_crossed_once),
 		cmocka_unit_test(a_speed_warns_once_an_hour),
 		cmocka_unit_test(a_quota_warns_once_a_window),
+		cmocka_unit_test(what_a_limit_refuses_is_told_as_all_of_it),
 		cmocka_unit_test(a_newer_reminder_may_push_an_older_one_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,8 +99,8 @@ static void a_warning_tells_limit_and_share(void **state)
 	struct request request = request_of("news@acme.test");
 	struct decide_plan *plan = calloc(1, sizeof *plan);
 	plan_one(plan, "100/day");
-	struct limit_usage before = {.allowed = true, .used = 78, .allowed_units = 100};
-	record_warning(&context, &request, &plan->request.items[0], &before, 80, &line);
+	struct limit_usage after = {.allowed = true, .used = 81, .allowed_units = 100};
+	record_warning(&context, &request, &plan->request.items[0], &after, 80, &line);
 	assert_true(
 		text_starts(buffer_view(&line), TEXT("{\"type\":\"limit.warning\",\"time\":\"2026-11-21T12:00:00Z\"")));
 	assert_true(text_search(buffer_view(&line), TEXT("\"threshold\":80,\"limits\":[{")) != SIZE_MAX);
