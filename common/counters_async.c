@@ -395,3 +395,18 @@ void counters_async_suspend(struct counters_async *counters, struct text custome
 	counters_script_suspend(customer, login, since, &call);
 	send_ahead(counters, NULL, &call);
 }
+
+/* Spelt out, since it is rare and nobody waits for the answer NOSCRIPT. */
+void counters_async_refund(struct counters_async *counters, struct text customer, struct text node,
+			   struct text queue_id)
+{
+	struct buffer call = {0}, whole = {0};
+	if (counters->only_local && counters->local)
+		counters_local_refund(counters->local, customer, node, queue_id);
+	if (!counters->redis || breaker_is_open(&counters->breaker))
+		return;
+	counters_script_refund(customer, node, queue_id, &call);
+	counters_script_spell_out(COUNTERS_SCRIPT_REFUND, buffer_view(&call), &whole);
+	send_ahead(counters, NULL, &whole);
+	buffer_free(&call);
+}

@@ -26,4 +26,8 @@ void counters_async_charge(struct counters_async *counters, const struct counter
  * directory says it. Waits for nothing; while Redis is away nobody is told. */
 void counters_async_suspend(struct counters_async *counters, struct text customer, struct text login, int64_t since);
 
+/* Gives back what the message was charged (counters_sync.h). Waits for nothing; while Redis is away it stays charged. */
+void counters_async_refund(struct counters_async *counters, struct text customer, struct text node,
+			   struct text queue_id);
+
 #endif

@@ -147,6 +147,15 @@ static void warn(struct service *service, const struct question *q)
 	}
 }
 
+/* What the takeover guard refuses, the limits let pass. */
+static void give_back(struct service *service, const struct question *q)
+{
+	const struct counters_request *request = &q->plan->request;
+	if (request->count && request->queue_id.len &&
+	    (q->result->answer == COUNTERS_CHARGED || q->result->answer == COUNTERS_REPEATED))
+		counters_async_refund(service->options.counters, request->customer, request->node, request->queue_id);
+}
+
 /* The event comes first: whoever is killed behind it tells it once more. */
 static void suspect(struct service *service, const struct question *q, const struct verdict *verdict)
 {
@@ -207,7 +216,10 @@ static void counted(void *context, const struct counters_result *result)
 	decide_takeover(&ticket->plan, result, &service->options.takeover, service->options.now_s(), &verdict);
 	stats_note_charge(service->options.metrics, result->answer, service->options.now_us() - ticket->asked_us);
 	struct question q = {&ticket->request, text_of(ticket->plan.customer), &ticket->plan, result};
-	warn(service, &q);
+	if (verdict.reason == REPLY_TAKEOVER_SUSPENDED)
+		give_back(service, &q);
+	else
+		warn(service, &q);
 	suspect(service, &q, &verdict);
 	struct text action = conclude(service, &q, &verdict);
 	ticket_spare(ticket);

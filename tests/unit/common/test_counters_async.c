@@ -82,6 +82,26 @@ static void many_questions_of_one_round(void **state)
 	assert_null(counters);
 }
 
+/* Redis knows the script of refunds from the call itself. */
+static void a_charge_is_given_back(void **state)
+{
+	(void)state;
+	struct counters_async *counters = client(PATIENCE_MS);
+	struct counters_request request = request_of("given-back", "1/h");
+	struct tally tally = {0};
+	request.queue_id = TEXT("4F1C2A");
+	request.begins = true;
+	for (int turn = 0; turn < 3; turn++) {
+		request.instance = turn == 1 ? TEXT("another") : TEXT("one");
+		ask(counters, &request, &tally, 1);
+		await(&tally);
+		counters_async_refund(counters, request.customer, request.node, request.queue_id);
+	}
+	assert_int_equal(tally.answers[COUNTERS_CHARGED], 3);
+	assert_int_equal(tally.last.usage[0].used, 0);
+	counters_async_free(&counters);
+}
+
 static void a_lost_script_is_sent_again(void **state)
 {
 	(void)state;
@@ -243,6 +263,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_questions_of_one_round),
+		cmocka_unit_test(a_charge_is_given_back),
 		cmocka_unit_test(a_lost_script_is_sent_again),
 		cmocka_unit_test(a_restart_is_noticed_by_the_connection),
 		cmocka_unit_test(an_absent_redis_answers_at_once_and_is_probed),

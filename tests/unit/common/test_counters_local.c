@@ -463,6 +463,9 @@ static void the_takeover_guard_is_told(void **state)
 	counters_charge(sync, &look, &result);
 	assert_true(result.watched && result.takeover.suspended && result.takeover.bad_mailboxes == 3);
 	assert_int_equal(result.takeover.networks, 2);
+	counters_async_refund(async, request.customer, request.node, request.queue_id);
+	counters_charge(sync, &request, &result);
+	assert_int_equal(result.answer, COUNTERS_CHARGED);
 	counters_free(&sync);
 	counters_async_free(&async);
 	options.only_local = false;

@@ -13,9 +13,10 @@
 
 #include "tests/unit/policyd/world.h"
 
-#define MANY      64
-#define WORDS_MAX 16
-#define KEYS_MAX  256
+#define MANY        64
+#define WORDS_MAX   16
+#define KEYS_MAX    256
+#define CHARGES_MAX 8
 
 #define COUNTERS_FILE "/counters.mdb"
 
@@ -60,8 +61,14 @@ struct counters_async {
 		struct limit_state state;
 	} keys[KEYS_MAX];
 	struct receipt {
-		char name[256];
+		char name[256]; /* "QUEUE-ID INSTANCE"; empty: given back */
 		bool held;
+		size_t count;
+		struct charge {
+			struct limit_state *state;
+			struct limit_spec spec;
+			int64_t cost, window_start;
+		} charges[CHARGES_MAX];
 	} receipts[KEYS_MAX];
 	size_t receipt_count;
 };
@@ -107,13 +114,39 @@ static int64_t fill_of(const struct counters_item *item, const struct limit_stat
 	return backlog_us > 0 ? backlog_us : 0;
 }
 
-static void charge_all(struct counters_async *counters, const struct counters_request *request,
-		       const struct counters_result *result)
+static void charge_one(const struct charge *charge, int64_t cost)
 {
-	for (size_t i = 0; i < request->count; i++)
-		if (result->usage[i].allowed)
-			limit_charge(&request->items[i].limit.spec, state_of(counters, request, i),
-				     request->items[i].cost, clock_s * 1000000, request->items[i].window_start);
+	limit_charge(&charge->spec, charge->state, cost, clock_s * 1000000, charge->window_start);
+}
+
+static void charge_all(struct counters_async *counters, const struct counters_request *request,
+		       const struct counters_result *result, struct receipt *receipt)
+{
+	for (size_t i = 0; i < request->count && i < CHARGES_MAX; i++) {
+		const struct counters_item *item = &request->items[i];
+		if (!result->usage[i].allowed)
+			continue;
+		struct charge *charge = &receipt->charges[receipt->count++];
+		*charge = (struct charge){state_of(counters, request, i), item->limit.spec, item->cost,
+					  item->window_start};
+		charge_one(charge, charge->cost);
+	}
+}
+
+void counters_async_refund(struct counters_async *counters, struct text customer, struct text node,
+			   struct text queue_id)
+{
+	(void)customer;
+	(void)node;
+	for (size_t i = 0; i < counters->receipt_count; i++) {
+		struct receipt *receipt = &counters->receipts[i];
+		struct text name = text_of(receipt->name);
+		if (!text_equal(text_head(name, text_find(name, ' ')), queue_id))
+			continue;
+		for (size_t n = 0; n < receipt->count; n++)
+			charge_one(&receipt->charges[n], -receipt->charges[n].cost);
+		*receipt = (struct receipt){0};
+	}
 }
 
 static void answer_while_away(struct counters_async *counters, const struct counters_request *request,
@@ -166,8 +199,8 @@ void counters_async_charge(struct counters_async *counters, const struct counter
 	if (counters->away) {
 		answer_while_away(counters, request, &result);
 	} else if (result.answer == COUNTERS_CHARGED) {
-		charge_all(counters, request, &result);
 		struct receipt *next = &counters->receipts[counters->receipt_count++];
+		charge_all(counters, request, &result, next);
 		text_put(text_of(name), next->name, sizeof next->name);
 		next->held = result.held;
 	}
