@@ -48,6 +48,17 @@ struct keys *keys_new(const struct seal *seal, size_t max)
 	return keys;
 }
 
+void keys_renew_seal(struct keys *keys, const struct seal *seal)
+{
+	pthread_mutex_lock(&keys->lock);
+	keys->seal = seal;
+	for (struct keys_entry *entry = keys->newest; entry; entry = entry->older) {
+		entry->bad = (struct identity){0};
+		entry->why = NULL;
+	}
+	pthread_mutex_unlock(&keys->lock);
+}
+
 static void entry_free(struct keys_entry *entry)
 {
 	signer_key_free(&entry->key);

@@ -18,6 +18,9 @@ struct signer_key;
 
 /* SEAL must outlive the keys. At most MAX of them stay in memory. */
 struct keys *keys_new(const struct seal *seal, size_t max);
+/* From now on SEAL opens them, and must outlive them; the one before may be closed. What it could not open is tried
+ * again; what it opened stays. */
+void keys_renew_seal(struct keys *keys, const struct seal *seal);
 /* No key may be taken. */
 void keys_free(struct keys **keys);
 

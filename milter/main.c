@@ -48,7 +48,7 @@ static const struct conf_row rows[] = {
 	{"milter", "socket_group", CONF_STRING, offsetof(struct settings, socket_group), "", 0, 0, NULL, false,
 	 "The group of a unix socket, such as postfix; when empty, that of the process."},
 	{"milter", "seal_key", CONF_PATH, offsetof(struct settings, seal_key), "/etc/waybill/seal.key", 0, 0, NULL,
-	 false, "The file with the key that opens the DKIM keys; readable by the milter's account alone."},
+	 false, "The file with the key that opens the DKIM keys; readable by the milter's account alone. A reload reads it again."},
 	{"milter", "timeout", CONF_DURATION, offsetof(struct settings, timeout_ms), "2h", 10000, 86400000, NULL, false,
 	 "How long Postfix may keep a session silent before it is closed."},
 	{"milter", "key_cache", CONF_INT, offsetof(struct settings, key_cache), "10000", 1, 10000000, NULL, false,
@@ -100,6 +100,28 @@ static void take_settings(void)
 {
 	atomic_store(&engine.signature_lifetime_s, settings.signature_lifetime_ms / 1000);
 	atomic_store(&engine.unsafe, settings.unsafe);
+}
+
+/* After "waybill seal rotate --new-key", so that it opens what will be sealed under the new key. */
+static void renew_seal(void)
+{
+	char *error = NULL;
+	struct seal *renewed = seal_open(settings.seal_key, &error);
+	if (!renewed) {
+		log_error("%s; the keys read before stay; next: mend the file, then reload or restart waybill-milter",
+			  error);
+		free(error);
+		return;
+	}
+	keys_renew_seal(engine.keys, renewed);
+	seal_close(&seal);
+	seal = renewed;
+}
+
+static void reloaded(void)
+{
+	take_settings();
+	renew_seal();
 }
 
 static int complain(char *line, int status)
@@ -302,7 +324,7 @@ int main(int argc, char **argv)
 		.conf_size = sizeof settings,
 		.prepare = prepare,
 		.run = run,
-		.reloaded = take_settings,
+		.reloaded = reloaded,
 		.own_signals = true,
 	};
 	return daemon_main(argc, argv, &program);

@@ -482,6 +482,20 @@ def test_reload_by_usr1_keeps_sessions(own_daemon, own_milter):
     raise AssertionError(own_daemon.log())
 
 
+def test_a_reload_takes_the_seal_keys_anew(own_daemon, own_milter):
+    """As after "waybill seal rotate --new-key": first the key, then what is sealed under it."""
+    verify(own_milter.message(header("a@both.test")), header("a@both.test"), count=2)
+    former = own_daemon.seal.read_text()
+    own_daemon.seal.write_text("ab" * 32 + "\n" + former)
+    own_daemon.reload()
+    own_daemon.write_directory()
+    verify(own_milter.message(header()), header())
+    own_daemon.seal.write_text("no key\n" + former)
+    own_daemon.reload()
+    own_daemon.wait_for_log("the keys read before stay")
+    verify(own_milter.message(header("a@both.test")), header("a@both.test"), count=2)
+
+
 def test_a_bad_configuration_changes_nothing(own_daemon, own_milter):
     own_daemon.write_conf("signature_lifetime = never")
     own_daemon.process.send_signal(signal.SIGUSR1)
