@@ -202,16 +202,14 @@ static struct keys_entry *take(struct keys *keys, struct text name, const struct
 		entry = add(keys, name, bucket);
 	if (!entry->key || !identity_equal(&entry->good, &id)) {
 		bool known_bad = entry->why && identity_equal(&entry->bad, &id);
-		struct signer_key *key = known_bad ? NULL : unseal(keys, name, record, why);
+		struct signer_key *key = known_bad ? NULL : unseal(keys, name, record, &entry->why);
 		if (key) {
 			entry = renew(keys, entry, key, id);
-		} else if (!known_bad) {
+		} else {
 			entry->bad = id;
-			entry->why = *why;
+			*why = entry->why;
 		}
 	}
-	if (!entry->key)
-		*why = entry->why;
 	unlink_use(keys, entry);
 	link_newest(keys, entry);
 	return entry->key ? entry : NULL;

@@ -26,7 +26,7 @@ void keys_free(struct keys **keys);
 
 struct keys_entry;
 /* The key of RECORD, of DOMAIN; NULL, and *WHY (static text), when it cannot be used. When the last good one stands in
- * for it, *WHY tells so once; else *WHY is NULL. Give it back with keys_release(). */
+ * for it, *WHY tells so; else *WHY is NULL. Give it back with keys_release(). */
 struct keys_entry *keys_take(struct keys *keys, struct text domain, const struct directory_key *record,
 			     const char **why);
 const struct signer_key *keys_signer(const struct keys_entry *entry);

@@ -291,10 +291,9 @@ static int run(void)
 						    .unsubscribe_host = engine.return_path_host};
 	take_settings();
 	engine.spool = settings.common.spool ? spool_open(settings.common.spool, "milter") : NULL;
-	if (engine.spool) {
-		engine.alarms = alarms_new(engine.spool, engine.node);
+	engine.alarms = alarms_new(engine.spool, engine.node);
+	if (engine.spool)
 		engine.warnings = warnings_new(engine.spool);
-	}
 	start_sampler();
 	int status = start_metrics();
 	if (status == EX_OK)

@@ -29,7 +29,7 @@ struct engine {
 	struct metrics *metrics;   /* of stats.h; NULL: nothing is counted */
 	struct sampler *sampler;   /* NULL: no message is checked */
 	struct spool *spool;       /* of events; NULL: none is kept */
-	struct alarms *alarms;     /* of keys and signatures; NULL: nobody is told */
+	struct alarms *alarms;     /* of keys and signatures */
 	struct warnings *warnings; /* of limits; NULL: none is given */
 	const char *node;
 	_Atomic int64_t signature_lifetime_s; /* x= is t= plus this; 0: no x= */

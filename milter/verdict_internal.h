@@ -20,7 +20,7 @@ struct signing_key {
 	struct keys_entry *entry;
 	bool wanted;        /* there is an active key */
 	struct text failed; /* the selector of one that cannot be used, … */
-	const char *why;    /* … and why; NULL: none such, or it was told before */
+	const char *why;    /* … and why; NULL: none such */
 };
 
 /* The keys that one domain signs with, by algorithm; entry NULL: none. */

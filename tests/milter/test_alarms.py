@@ -57,6 +57,21 @@ def test_a_second_signature_may_be_missing(own_daemon, own_milter):
     assert (alarm["selector"], alarm["mail"]) == ("ed", "without")
 
 
+def test_a_worse_key_is_told_of_after_a_bad_one(own_daemon, own_milter):
+    """A day's silence about one key hides no other, and what becomes worse is news."""
+    both = f'domain second.test acme\nkey rsa rsa-sha256 active {RSA} {public("rsa")}'
+    own_daemon.write_directory(ROTATED)
+    assert own_milter.message(header("a@second.test")).accepted
+    own_daemon.write_directory(ROTATED.replace(both, both + " spoilt"))
+    assert own_milter.message(header("a@second.test")).accepted
+    own_daemon.write_directory(ROTATED.replace(both, both.replace("key rsa", "key new") + " spoilt"))
+    for _ in range(2):
+        assert own_milter.message(header("a@second.test")).text.startswith("451 4.7.5")
+    assert [(alarm["selector"], alarm["mail"]) for alarm in alarms(own_daemon, "second.test")] == [
+        ("ed", "without"), ("rsa", "signed"), ("new", "deferred"), ("ed", "deferred")]
+    assert own_daemon.log().count("DKIM key new of second.test cannot be used") == 1
+
+
 def test_a_bad_key_of_the_relay_harms_nobody(make_daemon):
     daemon = make_daemon("relay_domain = relay.test")
     daemon.write_directory(DIRECTORY + f"""

@@ -125,7 +125,7 @@ static void a_damaged_seal_is_refused_alone(void **state)
 	buffer_free(&other);
 }
 
-static void the_last_good_one_stays_and_is_told_once(void **state)
+static void the_last_good_one_stays_and_is_told_of(void **state)
 {
 	struct fixture *f = *state;
 	struct buffer sealed = {0}, again = {0};
@@ -137,6 +137,8 @@ static void the_last_good_one_stays_and_is_told_once(void **state)
 	assert_non_null(why);
 	keys_release(f->keys, kept);
 	keys_release(f->keys, take(f, &bad, &why));
+	assert_non_null(why);
+	keys_release(f->keys, take(f, &good, &why));
 	assert_null(why);
 	keys_release(f->keys, entry);
 	buffer_free(&sealed);
@@ -262,7 +264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_key_is_parsed_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_damaged_seal_is_refused_alone, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(the_last_good_one_stays_and_is_told_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_last_good_one_stays_and_is_told_of, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_renewed_seal_opens_what_the_former_could_not, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(another_public_half_or_none_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_key_in_use_outlives_its_place, set_up, tear_down),
