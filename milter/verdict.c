@@ -61,13 +61,13 @@ static enum reply_reason over_limit(struct work *work, struct verdict *out)
 	words->limit = text_of(work->limit);
 	words->used = usage->used;
 	words->allowed = usage->allowed_units;
-	words->retry_after_s = usage->retry_after_us / 1000000 + 1;
+	words->retry_after_s = meter_retry_s(usage);
 	if (item->limit.action == LIMIT_HOLD) {
 		out->action = VERDICT_HOLD;
 		snprintf(out->hold_reason, sizeof out->hold_reason, "limit %s", work->limit);
 		return REPLY_NONE;
 	}
-	if (usage->retry_after_us == INT64_MAX)
+	if (meter_is_never(item))
 		return REPLY_LIMIT_NEVER;
 	return item->limit.action == LIMIT_REJECT ? REPLY_LIMIT_REJECTED : REPLY_LIMIT_DEFERRED;
 }
