@@ -4,6 +4,7 @@
 
 #include "milter/fold.h"
 #include "milter/session.h"
+#include "milter/signature.h"
 
 static struct text without_brackets(struct text address)
 {
@@ -141,9 +142,11 @@ void session_wire_field(struct text name, struct text value, struct buffer *out)
 
 void session_wire(const struct session *session, struct buffer *out)
 {
-	for (size_t i = 0; i < session->fields.count; i++)
-		if (!session_field_is_ours(session, i))
-			session_wire_field(fields_name(&session->fields, i), fields_value(&session->fields, i), out);
+	for (size_t i = 0; i < session->fields.count; i++) {
+		struct text name = fields_name(&session->fields, i);
+		if (!session_field_is_ours(session, i) && !text_equal_fold(name, TEXT(SIGNATURE_FIELD)))
+			session_wire_field(name, fields_value(&session->fields, i), out);
+	}
 	buffer_text(out, TEXT("\r\n"));
 	buffer_text(out, buffer_view(&session->kept));
 }

@@ -58,7 +58,8 @@ struct text session_destination(const struct session *session, size_t i);
 void session_rename_destination(struct session *session, size_t i, struct text name);
 /* Is field I one of X-Waybill-*? Only waybill itself may say such things: those that come in are taken out. */
 bool session_field_is_ours(const struct session *session, size_t i);
-/* Appends a sampled message as it will go over the wire, but for the fields that come on top of it. */
+/* Appends a sampled message as it will go over the wire, but for the fields that come on top of it, and for signatures
+ * that it brought: they are not ours to judge, and ours do not cover them. */
 void session_wire(const struct session *session, struct buffer *out);
 /* Appends one field as it goes over the wire: "NAME: VALUE" and CRLF, folded with CRLF. */
 void session_wire_field(struct text name, struct text value, struct buffer *out);

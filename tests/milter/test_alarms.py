@@ -110,6 +110,18 @@ def test_self_check_passes_what_is_right(make_daemon):
     milter.close()
 
 
+def test_self_check_judges_no_signature_that_the_client_brought(make_daemon):
+    """A forged one of somebody else's domain would take that customer's one alarm of the day."""
+    forged = "v=1; a=rsa-sha256; d=globex.test; s=rsa; h=from; bh=AAAA; b=AAAA"
+    daemon = self_checking(make_daemon(), (GOLDEN / "keys").read_text())
+    milter = daemon.connect()
+    headers = header("a@example.com", ("DKIM-Signature", forged), ("dkim-signature", "no tags"))
+    verify(milter.message(headers), headers)
+    daemon.wait(lambda: 'self_checks_total{result="passed"} 1' in metrics_page(daemon), "a passed self-check")
+    assert "self-check" not in daemon.log() and not list(daemon.folder.glob("spool/*.jsonl"))
+    milter.close()
+
+
 def test_self_check_finds_a_wrong_record(make_daemon):
     records = (GOLDEN / "keys").read_text()
     start = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA"
