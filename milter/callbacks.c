@@ -116,6 +116,8 @@ static sfsistat on_mail(SMFICTX *ctx, char **argv)
 		return SMFIS_TEMPFAIL;
 	signer_hash_begin(connection->hash);
 	session_begin(&connection->session, text_of(argv[0]), signer_hash_add, connection->hash);
+	for (char **parameter = argv + 1; *parameter; parameter++)
+		session_parameter(&connection->session, text_of(*parameter));
 	connection->in_message = true;
 	connection->charged.len = 0;
 	pthread_rwlock_rdlock(&shared.lock);

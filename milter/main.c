@@ -48,7 +48,9 @@ static const struct conf_row rows[] = {
 	{"milter", "socket_group", CONF_STRING, offsetof(struct settings, socket_group), "", 0, 0, NULL, false,
 	 "The group of a unix socket, such as postfix; when empty, that of the process."},
 	{"milter", "seal_key", CONF_PATH, offsetof(struct settings, seal_key), "/etc/waybill/seal.key", 0, 0, NULL,
-	 false, "The file with the key that opens the DKIM keys; readable by the milter's account alone. A reload reads it again."},
+	 false,
+	 "The file with the key that opens the DKIM keys; readable by the milter's account alone. A reload reads it "
+	 "again."},
 	{"milter", "timeout", CONF_DURATION, offsetof(struct settings, timeout_ms), "2h", 10000, 86400000, NULL, false,
 	 "How long Postfix may keep a session silent before it is closed."},
 	{"milter", "key_cache", CONF_INT, offsetof(struct settings, key_cache), "10000", 1, 10000000, NULL, false,
@@ -71,7 +73,7 @@ static const struct conf_row rows[] = {
 	{"milter", "unsafe", CONF_ENUM, offsetof(struct settings, unsafe), "report", 0, 0, unsafe_names, true,
 	 "Messages that mail servers would change on the way, so that their signature breaks (lines over 998 bytes, "
 	 "NUL, CR or "
-	 "LF alone): ignore, report in the log, or refuse with the line's number."},
+	 "LF alone, 8-bit text that is not announced): ignore, report in the log, or refuse with the line's number."},
 	{"milter", "fix", CONF_BOOL, offsetof(struct settings, fix), "yes", 0, 0, NULL, false,
 	 "Mend before signing what would be changed after it: add Date, Message-ID and MIME-Version where they are "
 	 "missing, "

@@ -18,13 +18,18 @@ void session_begin(struct session *session, struct text sender, canon_sink *sink
 	session->sender.len = session->names.len = 0;
 	buffer_text(&session->sender, without_brackets(sender));
 	fields_clear(&session->fields);
-	session->fields_overflow = false;
+	session->fields_overflow = session->eight_bit_mime = false;
 	session->recipients = session->body_bytes = 0;
 	session->destination_count = 0;
 	canon_body_begin(&session->body, sink, context);
 	survival_begin(&session->survival);
 	session->sampled = false;
 	session->kept.len = 0;
+}
+
+void session_parameter(struct session *session, struct text parameter)
+{
+	session->eight_bit_mime |= text_equal_fold(parameter, TEXT("BODY=8BITMIME"));
 }
 
 bool session_login(struct session *session, struct text login)

@@ -25,6 +25,7 @@ struct session {
 	struct buffer client; /* its address; empty: not known */
 	struct buffer sender; /* the envelope's, without brackets; empty: the null sender */
 	struct fields fields;
+	bool eight_bit_mime;  /* the client said BODY=8BITMIME (RFC 6152) */
 	bool fields_overflow; /* the header was larger than fields_add() takes */
 	int64_t recipients;
 	struct buffer names; /* of destinations */
@@ -39,6 +40,8 @@ struct session {
 
 /* A new message: SENDER as in MAIL FROM, brackets included or not. The canonical body will go to SINK. */
 void session_begin(struct session *session, struct text sender, canon_sink *sink, void *context);
+/* A parameter of MAIL FROM. */
+void session_parameter(struct session *session, struct text parameter);
 /* Keeps this message's body, unless it grows beyond SESSION_MAX_KEPT. */
 #define SESSION_MAX_KEPT ((size_t)1024 * 1024)
 void session_sample(struct session *session);

@@ -32,13 +32,26 @@ static void find_words(struct work *work)
 			 survival_words(finding->problem));
 }
 
+/* 8-bit text that the client did not announce goes on as it is to servers that may not take it; what it announced is
+ * carried whole by 8BITMIME nearly everywhere, and a client that relies on that does as the standards say. */
+static bool is_to_refuse(struct work *work)
+{
+	const struct survival *body = &work->session->survival;
+	if (work->finding.problem >= SURVIVAL_LONG_LINE)
+		return true;
+	if (work->session->eight_bit_mime || body->problem == SURVIVAL_GOOD)
+		return false;
+	work->finding = (struct survival_finding){.problem = body->problem, .line = body->problem_line};
+	return true;
+}
+
 static enum reply_reason check_survival(struct work *work)
 {
 	int unsafe = atomic_load(&work->engine->unsafe);
 	if (unsafe == VERDICT_UNSAFE_IGNORE)
 		return REPLY_NONE;
 	work->finding = survival_end(&work->session->survival, &work->session->fields);
-	if (unsafe != VERDICT_UNSAFE_REFUSE || work->finding.problem < SURVIVAL_LONG_LINE)
+	if (unsafe != VERDICT_UNSAFE_REFUSE || !is_to_refuse(work))
 		return REPLY_NONE;
 	find_words(work);
 	work->auth.words.detail = text_of(work->finding_words);
@@ -121,17 +134,28 @@ static struct text unsubscribe_token(const struct work *work)
 	return text_from(local, text_find(local, '+') + 1);
 }
 
+static void from_domain(const struct work *work, char out[ADDR_MAX_DOMAIN + 1])
+{
+	struct text from = text_of(work->auth.authors.from);
+	struct text domain = text_from(from, text_rfind(from, '@') + 1);
+	if (work->auth.owned || idn_to_ascii(domain, out, ADDR_MAX_DOMAIN + 1))
+		text_put(work->auth.owned ? work->author.domain.name : work->relay.domain.name, out,
+			 ADDR_MAX_DOMAIN + 1);
+}
+
 static void complete_message(const struct work *work, struct verdict *out)
 {
 	bool one_recipient = work->session->recipients == 1 && work->return_path[0];
+	char domain[ADDR_MAX_DOMAIN + 1];
 	unsigned char bytes[10];
 	struct buffer random = {0};
 	digest_random(bytes, sizeof bytes);
 	encode_base32(text_at(bytes, sizeof bytes), &random);
+	from_domain(work, domain);
 	const struct complete_facts facts = {.now_s = work->now_s,
 					     .queue_id = work->queue_id,
 					     .random = buffer_view(&random),
-					     .domain = work->author.domain.name,
+					     .domain = text_of(domain),
 					     .customer = work->auth.customer.name,
 					     .login = work->auth.login.name,
 					     .list_unsubscribe = work->auth.customer.list_unsubscribe,
@@ -160,16 +184,6 @@ static void change_sender(const struct work *work, struct verdict *out)
 		buffer_format(&out->sender, "<%s@%.*s>", work->return_path, TEXT_ARG(host));
 }
 
-/* May it go, but for its keys and limits? Folds what the signatures would suffer from. */
-static enum reply_reason check_content(struct work *work)
-{
-	enum reply_reason reason = take_annotation(work);
-	bool signs = work->auth.owned || work->engine->relay_domain.len;
-	if (reason == REPLY_NONE && signs && work->engine->complete.fix)
-		session_fold(work->session);
-	return reason == REPLY_NONE ? check_survival(work) : reason;
-}
-
 static enum reply_reason take_keys(struct work *work)
 {
 	if (work->auth.owned && !verdict_take_keys(work))
@@ -178,21 +192,33 @@ static enum reply_reason take_keys(struct work *work)
 	return REPLY_NONE;
 }
 
+/* Folds what the signatures would suffer from, and looks for what else they would. */
+static enum reply_reason prepare_to_sign(struct work *work)
+{
+	if (!verdict_has_key(&work->author) && !verdict_has_key(&work->relay))
+		return REPLY_NONE;
+	if (work->engine->complete.fix)
+		session_fold(work->session);
+	return check_survival(work);
+}
+
 static enum reply_reason decide(struct work *work, struct verdict *out)
 {
 	authorise(&work->view, work->session, work->login, work->now_s, &work->auth);
 	enum reply_reason reason = work->auth.reason;
 	if (reason == REPLY_NONE)
-		reason = check_content(work);
+		reason = take_annotation(work);
 	if (reason == REPLY_NONE)
 		reason = take_keys(work);
+	if (reason == REPLY_NONE)
+		reason = prepare_to_sign(work);
 	if (reason == REPLY_NONE)
 		reason = meter(work, out);
 	if (reason != REPLY_NONE)
 		return reason;
 	make_return_path(work);
 	change_sender(work, out);
-	if (work->auth.owned)
+	if (work->auth.owned || verdict_has_key(&work->relay))
 		complete_message(work, out);
 	return verdict_sign(work, out);
 }

@@ -98,6 +98,14 @@ void verdict_take_relay_keys(struct work *work)
 			    TEXT_ARG(work->queue_id), TEXT_ARG(name));
 }
 
+bool verdict_has_key(const struct signing_domain *signer)
+{
+	for (size_t i = 0; i < DIRECTORY_ALGORITHM_MAX; i++)
+		if (signer->keys[i].entry)
+			return true;
+	return false;
+}
+
 void verdict_release_keys(const struct work *work)
 {
 	for (size_t i = 0; i < DIRECTORY_ALGORITHM_MAX; i++) {

@@ -233,6 +233,58 @@ def test_everything_on(make_daemon):
     milter.close()
 
 
+def test_mail_that_the_relay_alone_signs_is_completed_too(make_daemon):
+    daemon = make_daemon("relay_domain = both.test\nfeedback_id = relay\ncfbl_address = fbl@both.test")
+    daemon.write_directory()
+    daemon.start()
+    milter = daemon.connect()
+    headers = [("From", "partner@elsewhere.test"), ("Content-Type", "text/plain")]
+    answer = milter.message(headers)
+    verify(answer, headers, count=2)
+    added = {name: value for kind, _, name, value in answer.changes if kind == "h"}
+    assert list(added) == ["Date", "Message-ID", "MIME-Version", "Feedback-ID", "CFBL-Address"]
+    assert added["Message-ID"].endswith("@elsewhere.test>") and added["Feedback-ID"] == "app:acme:relay"
+    milter.close()
+
+
+@pytest.fixture(scope="module")
+def refusing(request):
+    daemon = Daemon(request.config.getoption("--build-dir"), "unsafe = refuse")
+    daemon.write_directory()
+    daemon.start()
+    yield daemon
+    daemon.clean()
+
+
+EIGHT_BIT = "fine\r\ngr\u00fcn\r\n".encode()
+
+
+@pytest.mark.parametrize("field", [("X-Other", "1"), ("X-Other", "gr\u00fcn"), ("Content-Transfer-Encoding", "8bit")])
+def test_eight_bit_text_must_be_announced(refusing, field):
+    milter = refusing.connect()
+    headers = header("a@example.com", ("MIME-Version", "1.0"), field)
+    answer = milter.message(headers, EIGHT_BIT)
+    assert answer.text.startswith("550 5.6.0 Line 2 of the body has 8-bit text") and "[unsafe]" in answer.text
+    verify(milter.message(headers, EIGHT_BIT, parameters=["SIZE=100", "body=8bitmime"]), headers, EIGHT_BIT)
+    assert "[unsafe]" in milter.message(headers, EIGHT_BIT).text
+    milter.close()
+
+
+def test_eight_bit_text_stands_in_the_log(daemon, milter):
+    headers = header("a@example.com", ("MIME-Version", "1.0"), ("Content-Transfer-Encoding", "8bit"))
+    verify(milter.message(headers, EIGHT_BIT, queue_id="8B17", parameters=["BODY=8BITMIME"]), headers, EIGHT_BIT)
+    daemon.wait_for_log("8B17: customer=acme, login=app, from=a@example.com, domain=example.com, selector=rsa, action=signed, "
+                        "unsafe=8bit/line2")
+
+
+def test_what_bears_no_signature_cannot_break_one(refusing):
+    milter = refusing.connect()
+    for sender in ("a@unsigned.test", "partner@elsewhere.test"):
+        answer = milter.message(header(sender, ("X-Long", "x" * 500 + " " + "x" * 800)), b"x" * 999 + b"\r\n")
+        assert answer.accepted and not answer.changes
+    milter.close()
+
+
 MAILERS = DIRECTORY + f"""
 customer mailer
 return-path
