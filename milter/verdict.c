@@ -289,7 +289,7 @@ void verdict_reach(struct engine *engine, struct session *session, struct text q
 	int64_t began_us = now_us();
 	struct work work = {
 		.engine = engine, .session = session, .queue_id = queue_id, .body_hash = body_hash, .now_s = now_s};
-	work.login = login_of(engine, session);
+	work.login = out->login = login_of(engine, session);
 	if (work.login.len) {
 		enum reply_reason reason = reach(&work, out);
 		verdict_count(&work, reason, out, now_us() - began_us);
@@ -297,6 +297,23 @@ void verdict_reach(struct engine *engine, struct session *session, struct text q
 	}
 	out->action = VERDICT_IGNORE;
 	stats_note(engine->metrics, &ignored);
+}
+
+void verdict_refuse_login(struct engine *engine, struct session *session, struct text login, struct text queue_id,
+			  int64_t now_s, struct verdict *out)
+{
+	int64_t began_us = now_us();
+	struct work work = {.engine = engine, .session = session, .queue_id = queue_id, .login = login, .now_s = now_s};
+	bool known = directory_begin(engine->directory, &work.view) == DIRECTORY_FOUND;
+	work.auth.words.login = login;
+	if (known && directory_find_login(&work.view, login, &work.auth.login) == DIRECTORY_FOUND)
+		directory_find_customer(&work.view, work.auth.login.customer, &work.auth.customer);
+	verdict_log(&work, REPLY_LOGIN_CHANGED, out);
+	buffer_format(&out->log, ", was=%.*s", TEXT_ARG(buffer_view(&session->login)));
+	refuse(&work, REPLY_LOGIN_CHANGED, out);
+	verdict_count(&work, REPLY_LOGIN_CHANGED, out, now_us() - began_us);
+	if (known)
+		directory_end(&work.view);
 }
 
 void verdict_abandon(struct engine *engine, struct text login, struct text queue_id)

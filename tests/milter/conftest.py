@@ -77,6 +77,9 @@ login bulk globex
 allow *@owned
 domain globex.test globex
 key rsa rsa-sha256 active {RSA} {public("rsa")}
+customer loose off
+login loose loose
+allow *@owned
 customer metered
 limit metered-hour customer messages 3/h defer
 login meter metered

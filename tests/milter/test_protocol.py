@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -77,7 +78,7 @@ def test_aborts_leave_nothing_behind(milter):
 
 
 def test_mail_without_a_login_is_left_alone(daemon, milter):
-    answer = milter.message(header("anyone@anywhere.test", ("X-Waybill-Tag", "kept")), login=None, queue_id="0FF")
+    answer = milter.message(header("anyone@anywhere.test"), login=None, queue_id="0FF")
     assert answer.accepted and not answer.changes
     milter.message(header(), queue_id="100")
     daemon.wait_for_log("100: customer=acme")
@@ -128,6 +129,16 @@ def test_header_from_log_lets_it_pass_and_says_so(daemon, milter):
     daemon.wait_for_log("action=unsigned, noted=from-not-owned")
 
 
+def test_header_from_off_lets_it_pass_and_says_nothing(daemon):
+    milter = daemon.connect()
+    answer = milter.message(header("a@elsewhere.test", ("Sender", "b@elsewhere.test")), login="loose", queue_id="0FF1")
+    assert answer.accepted and not answer.changes
+    daemon.wait_for_log("0FF1: customer=loose, login=loose, from=a@elsewhere.test, action=unsigned\n")
+    assert "[from-foreign]" in milter.message(header("a@globex.test"), login="loose").text
+    assert "[sender-foreign]" in milter.message(header("a@elsewhere.test", ("Sender", "b@globex.test")), login="loose").text
+    milter.close()
+
+
 def test_an_allowed_address_of_no_registered_domain_goes_unsigned(daemon, milter):
     answer = milter.message(header("partner@elsewhere.test"))
     assert answer.accepted and not answer.changes
@@ -165,11 +176,17 @@ def test_the_last_good_key_stays(own_daemon, own_milter):
 
 
 @pytest.mark.parametrize("second", ["bulk", None])
-def test_a_session_has_one_login(milter, second):
+def test_a_session_has_one_login(daemon, milter, second):
     assert not milter.message(header(), login=None).changes
     verify(milter.message(header()), header())
-    answer = milter.message(header(), login=second)
+    queue_id = "C0" + ("1" if second else "2")
+    answer = milter.message(header(), login=second, queue_id=queue_id)
     assert answer.text.startswith("451 4.3.0") and "[login-changed]" in answer.text and not answer.changes
+    [entry] = spooled(daemon, queue_id)
+    assert (entry["type"], entry["reason"], entry["action"]) == ("policy.refused", "login-changed", "defer")
+    assert answer.text.endswith(f"[login-changed] id={entry['id']}") and entry.get("customer", "") == ("globex" if second else "")
+    assert re.search(r'milter_refusals_total{reason="login-changed"} [1-9]', metrics_page(daemon))
+    daemon.wait_for_log("action=defer, reason=login-changed, was=app")
     verify(milter.message(header()), header())
 
 
@@ -181,6 +198,13 @@ def test_forged_fields_are_taken_out(milter):
     verify(answer, headers)
     left = answer.apply(headers, b"")
     assert b"X-Other" in left and b"aybill-" not in left and b"AYBILL" not in left
+
+
+def test_forged_fields_of_mail_without_a_login_are_taken_out(milter):
+    headers = header("anyone@anywhere.test", ("X-Waybill-Tag", "1"), ("X-Other", "2"), ("X-Waybill-Tag", "3"))
+    answer = milter.message(headers, login=None)
+    assert answer.accepted and sorted(change[:3] for change in answer.changes) == [("m", 1, "X-Waybill-Tag"), ("m", 2, "X-Waybill-Tag")]
+    assert b"X-Other" in answer.apply(headers, b"") and b"aybill" not in answer.apply(headers, b"")
 
 
 def test_what_is_missing_is_added_before_signing(milter):
@@ -452,6 +476,18 @@ def test_mail_without_a_login_may_be_somebodys(mailer, mailing):
     assert "[from-foreign]" in mailing.message(header("a@example.com"), login=None, sender="a@example.com").text
     bounce = mailing.message(header("MAILER-DAEMON@mx1.test"), login=None, sender="", queue_id="0FF")
     assert bounce.accepted and not bounce.changes
+
+
+def test_what_cannot_be_carried_out_is_given_back_to_whoever_paid(mailer):
+    """Also when the mail came without a login. The server goes deaf: what the milter asks for reaches nobody."""
+    milter = mailer.connect()
+    milter.begin(None, "a@fixed.test", ["b@example.net"])
+    milter.content(header("a@fixed.test"), b"Hello\r\n", "DEAF")
+    milter.macros("E", i="DEAF")
+    milter.socket.shutdown(socket.SHUT_RD)
+    milter.send("E")
+    mailer.wait_for_log("DEAF: customer=fixed, login=fixed, action=abandoned")
+    milter.close()
 
 
 def test_tag_and_metadata_leave_the_message_for_the_event(daemon, milter):
