@@ -20,6 +20,7 @@
 #include "milter/keys.h"
 #include "milter/sampler.h"
 #include "milter/stats.h"
+#include "milter/submitters.h"
 #include "milter/verdict.h"
 #include "milter/warnings.h"
 
@@ -61,8 +62,9 @@ static const struct conf_row rows[] = {
 	{"milter", "unauthenticated_login", CONF_STRING, offsetof(struct settings, unauthenticated_login), "", 0, 0,
 	 NULL, false,
 	 "The login whose mail it is that comes without one, by sendmail(1) or from trusted networks: its rights, "
-	 "limits and "
-	 "keys hold. Empty: such mail is left as it is, as is mail of the null sender always."},
+	 "limits and keys hold; or several, NETWORK=LOGIN, NETWORK=LOGIN, LOGIN, where the first network decides and "
+	 "a login alone stands for the rest. Mail of sendmail(1) comes from 127.0.0.1. Nobody's mail is left as it is, "
+	 "as is mail of the null sender always."},
 	{"milter", "return_path_host", CONF_STRING, offsetof(struct settings, return_path_host), "", 0, 0, NULL, false,
 	 "Mail of customers with return-path on leaves with the envelope sender b+TOKEN@ this host, so that bounces "
 	 "come "
@@ -147,6 +149,15 @@ static int check_cfbl(void)
 	return EX_CONFIG;
 }
 
+static int check_submitters(void)
+{
+	const char *why = submitters_check(text_of(settings.unauthenticated_login));
+	if (why)
+		log_error("[milter] unauthenticated_login: %s; next: write it as NETWORK=LOGIN, NETWORK=LOGIN, LOGIN",
+			  why);
+	return why ? EX_CONFIG : EX_OK;
+}
+
 static int open_return_path(void)
 {
 	char *error = NULL;
@@ -174,6 +185,8 @@ static int prepare(void)
 	if (!seal)
 		return complain(error, EX_CONFIG);
 	int status = check_cfbl();
+	if (status == EX_OK)
+		status = check_submitters();
 	if (status == EX_OK)
 		status = open_return_path();
 	if (status != EX_OK)
@@ -283,7 +296,7 @@ static int run(void)
 	engine.keys = keys_new(seal, (size_t)settings.key_cache);
 	engine.node = settings.common.node; /* no reload touches settings that need a restart */
 	engine.relay_domain = text_of(settings.relay_domain);
-	engine.unauthenticated_login = text_of(settings.unauthenticated_login);
+	engine.submitters = text_of(settings.unauthenticated_login);
 	engine.return_path_host = text_of(settings.return_path_host);
 	if (return_path_keys && seal_keys(return_path_keys, return_path_texts))
 		engine.return_path_key = return_path_texts[0];

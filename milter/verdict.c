@@ -9,6 +9,7 @@
 #include "common/log.h"
 
 #include "milter/stats.h"
+#include "milter/submitters.h"
 #include "milter/verdict_internal.h"
 
 void verdict_free(struct verdict *verdict)
@@ -279,7 +280,7 @@ static struct text login_of(const struct engine *engine, const struct session *s
 {
 	if (session->login.len || !session->sender.len)
 		return buffer_view(&session->login);
-	return engine->unauthenticated_login;
+	return submitters_find(engine->submitters, buffer_view(&session->client));
 }
 
 void verdict_reach(struct engine *engine, struct session *session, struct text queue_id,

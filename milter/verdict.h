@@ -36,7 +36,7 @@ struct engine {
 	_Atomic int unsafe;                   /* enum verdict_unsafe */
 	struct complete_options complete;
 	/* Whose mail it is that comes without a login: empty: nobody's, it is left as it is. */
-	struct text unauthenticated_login;
+	struct text submitters;       /* submitters.h */
 	struct text return_path_host; /* of the envelope senders of customers with return_path; empty: none changes */
 	struct text return_path_key;  /* common/return_path.h; empty: there are no tokens */
 	struct text relay_domain;     /* signs as well, with the keys it has in the directory; empty: it does not */

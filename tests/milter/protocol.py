@@ -112,8 +112,8 @@ class Milter:
         for at in range(0, len(body), CHUNK):
             self.step("B", body[at:at + CHUNK])
 
-    def end(self, queue_id, login):
-        self.macros("E", i=queue_id, auth_authen=login)
+    def end(self, queue_id, login, client=None):
+        self.macros("E", i=queue_id, auth_authen=login, client_addr=client)
         self.send("E")
         changes = []
         while True:
@@ -134,10 +134,10 @@ class Milter:
         return letter, index, name.decode(), value.decode("utf-8", "surrogateescape")
 
     def message(self, headers, body=b"Hello\r\n", login="app", sender="a@example.com", recipients=("b@example.net",),
-                queue_id="4F1C2A", end_login=None, parameters=()):
+                queue_id="4F1C2A", end_login=None, parameters=(), client=None):
         self.begin(login, sender, recipients, parameters)
         self.content(headers, body, queue_id)
-        return self.end(queue_id, end_login or login)
+        return self.end(queue_id, end_login or login, client)
 
     def abort(self):
         self.send("A")

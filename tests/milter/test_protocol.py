@@ -490,6 +490,28 @@ def test_what_cannot_be_carried_out_is_given_back_to_whoever_paid(mailer):
     milter.close()
 
 
+def test_mail_without_a_login_is_whose_network_it_comes_from(make_daemon):
+    daemon = make_daemon("unauthenticated_login = 127.0.0.0/8=app, 2001:db8::/32=bulk")
+    daemon.write_directory()
+    daemon.start()
+    milter = daemon.connect()
+    for client, mine, other in (("127.0.0.1", "a@example.com", "a@globex.test"), ("2001:db8::9", "a@globex.test", "a@example.com")):
+        verify(milter.message(header(mine), login=None, client=client), header(mine))
+        assert "[from-foreign]" in milter.message(header(other), login=None, client=client).text
+    answer = milter.message(header(), login=None, client="192.0.2.1")
+    assert answer.accepted and not answer.changes
+    milter.close()
+
+
+def test_a_wrong_list_of_submitters_stops_the_start(make_daemon):
+    daemon = make_daemon("unauthenticated_login = here=app")
+    daemon.write_directory()
+    with pytest.raises(AssertionError, match="unauthenticated_login: an entry has something other than a network"):
+        daemon.start()
+    assert daemon.process.wait() == 78
+    daemon.process = None
+
+
 def test_tag_and_metadata_leave_the_message_for_the_event(daemon, milter):
     headers = header("a@example.com", ("X-Waybill-Tag", " invoice "),
                      ("X-Waybill-Metadata", '{"order":\n\t[1, -2.5e3, "\\u00e9"], "x": null}'))
