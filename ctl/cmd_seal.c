@@ -1,6 +1,6 @@
 /* The keys that seal secrets at rest (common/seal.h). Rotation has steps, because every node needs the new key before
- * anything is sealed under it: --new-key puts a key in front of the file; the sysadmin copies the file to each node and
- * reloads the daemons; then everything is sealed anew; then the old lines may go. */
+ * anything is sealed under it: --new-key puts a key in front of the file; the sysadmin copies the file to each node,
+ * reloads waybill-milter and restarts waybill-webhookd; then everything is sealed anew; then the old lines may go. */
 
 #include <errno.h>
 #include <fcntl.h>

@@ -43,16 +43,16 @@ void alarms_free(struct alarms **alarms)
 static bool is_due(struct alarms *alarms, const struct alarm *alarm)
 {
 	uint64_t name = reminders_name(0, alarm->domain, alarm->type);
+	name = reminders_name(name, alarm->selector, 0);
+	name = reminders_name(name, alarm->mail, 0);
 	pthread_mutex_lock(&alarms->lock);
 	bool due = reminders_due(&alarms->told, name, alarm->now_s, alarm->now_s + AGAIN_AFTER_S);
 	pthread_mutex_unlock(&alarms->lock);
 	return due;
 }
 
-void alarms_raise(struct alarms *alarms, const struct alarm *alarm)
+static void write_event(const struct alarms *alarms, const struct alarm *alarm)
 {
-	if (!alarms || !is_due(alarms, alarm))
-		return;
 	const struct spool_line head = {.type = types[alarm->type],
 					.now_s = alarm->now_s,
 					.node = text_of(alarms->node),
@@ -68,4 +68,13 @@ void alarms_raise(struct alarms *alarms, const struct alarm *alarm)
 	json_close(&json, '}');
 	spool_add(alarms->spool, buffer_view(&line));
 	buffer_free(&line);
+}
+
+bool alarms_raise(struct alarms *alarms, const struct alarm *alarm)
+{
+	if (!is_due(alarms, alarm))
+		return false;
+	if (alarms->spool)
+		write_event(alarms, alarm);
+	return true;
 }

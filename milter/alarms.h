@@ -1,8 +1,8 @@
 #ifndef MILTER_ALARMS_H
 #define MILTER_ALARMS_H
 
-/* What is wrong with a domain's signatures, as events in the spool: when it is found first, and once a day while it lasts.
- * They are the domain's customer's events. Thread-safe. */
+/* What is wrong with a domain's signatures, as events in the spool: when it is found first, and once a day while it lasts,
+ * each key by itself and what becomes of the mail by itself. They are the domain's customer's events. Thread-safe. */
 
 #include "common/text.h"
 
@@ -24,11 +24,11 @@ struct alarm {
 	struct text why, mail; /* in words; what becomes of the domain's mail: "deferred", "signed" */
 };
 
-/* NODE is kept, not copied. */
+/* NODE is kept, not copied. SPOOL may be NULL: there are no events. */
 struct alarms *alarms_new(struct spool *spool, const char *node);
 /* The spool stays. */
 void alarms_free(struct alarms **alarms);
-/* ALARMS may be NULL: nobody is told. */
-void alarms_raise(struct alarms *alarms, const struct alarm *alarm);
+/* Was it due, so that the log may say so as well? */
+bool alarms_raise(struct alarms *alarms, const struct alarm *alarm);
 
 #endif

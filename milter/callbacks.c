@@ -116,6 +116,8 @@ static sfsistat on_mail(SMFICTX *ctx, char **argv)
 		return SMFIS_TEMPFAIL;
 	signer_hash_begin(connection->hash);
 	session_begin(&connection->session, text_of(argv[0]), signer_hash_add, connection->hash);
+	for (char **parameter = argv + 1; *parameter; parameter++)
+		session_parameter(&connection->session, text_of(*parameter));
 	connection->in_message = true;
 	connection->charged.len = 0;
 	pthread_rwlock_rdlock(&shared.lock);
@@ -252,24 +254,13 @@ static sfsistat accept_message(SMFICTX *ctx, const struct session *session, stru
 static sfsistat carry_out(SMFICTX *ctx, const struct session *session, struct verdict *verdict)
 {
 	switch (verdict->action) {
-	case VERDICT_IGNORE: return SMFIS_ACCEPT;
+	case VERDICT_IGNORE: return strip(ctx, session) ? SMFIS_TEMPFAIL : SMFIS_ACCEPT;
 	case VERDICT_REFUSE: return refuse(ctx, &verdict->reply);
 	case VERDICT_ACCEPT:
 	case VERDICT_HOLD:
 	case VERDICT_MAX: break;
 	}
 	return accept_message(ctx, session, verdict);
-}
-
-static sfsistat refuse_changed_login(SMFICTX *ctx, const struct session *session, struct text queue_id)
-{
-	struct reply_words words = {.login = macro(ctx, "{auth_authen}")};
-	struct reply reply;
-	log_error("%.*s: login=%.*s, action=defer, reason=login-changed, was=%.*s", TEXT_ARG(queue_id),
-		  TEXT_ARG(words.login), TEXT_ARG(session->login));
-	verdict_abandon(shared.engine, words.login, queue_id);
-	reply_make(REPLY_LOGIN_CHANGED, &words, &reply);
-	return refuse(ctx, &reply);
 }
 
 /* The message as it now goes on, handed to a process that verifies it. */
@@ -283,22 +274,31 @@ static void sample(const struct session *session, const struct verdict *verdict,
 	buffer_free(&message);
 }
 
+static void decide(SMFICTX *ctx, struct connection *connection, struct text queue_id, struct verdict *verdict)
+{
+	struct session *session = &connection->session;
+	unsigned char body_hash[SIGNER_HASH_SIZE];
+	/* Asked for here alone: libmilter finds a macro of any stage, at MAIL also what the last message's end left. */
+	struct text login = macro(ctx, "{auth_authen}");
+	if (!session_login(session, login)) {
+		verdict_refuse_login(shared.engine, session, login, queue_id, time(NULL), verdict);
+		return;
+	}
+	session_client(session, macro(ctx, "{client_addr}"));
+	canon_body_end(&session->body);
+	signer_hash_end(connection->hash, body_hash);
+	verdict_reach(shared.engine, session, queue_id, body_hash, time(NULL), verdict);
+}
+
 static sfsistat end_message(SMFICTX *ctx, struct connection *connection)
 {
 	struct session *session = &connection->session;
 	struct text queue_id = macro(ctx, "i");
-	/* Asked for here alone: libmilter finds a macro of any stage, at MAIL also what the last message's end left. */
-	if (!session_login(session, macro(ctx, "{auth_authen}")))
-		return refuse_changed_login(ctx, session, queue_id);
-	session_client(session, macro(ctx, "{client_addr}"));
-	unsigned char body_hash[SIGNER_HASH_SIZE];
 	struct verdict verdict = {0};
-	canon_body_end(&session->body);
-	signer_hash_end(connection->hash, body_hash);
-	verdict_reach(shared.engine, session, queue_id, body_hash, time(NULL), &verdict);
+	decide(ctx, connection, queue_id, &verdict);
 	sfsistat answer = carry_out(ctx, session, &verdict);
 	if (answer == SMFIS_TEMPFAIL && verdict.action != VERDICT_REFUSE)
-		verdict_abandon(shared.engine, buffer_view(&session->login), queue_id);
+		verdict_abandon(shared.engine, verdict.login, queue_id);
 	if (verdict.log.len)
 		log_info("%.*s: %.*s", TEXT_ARG(queue_id), TEXT_ARG(verdict.log));
 	if (session->sampled && verdict.signature_count && answer == SMFIS_ACCEPT)

@@ -48,6 +48,17 @@ struct keys *keys_new(const struct seal *seal, size_t max)
 	return keys;
 }
 
+void keys_renew_seal(struct keys *keys, const struct seal *seal)
+{
+	pthread_mutex_lock(&keys->lock);
+	keys->seal = seal;
+	for (struct keys_entry *entry = keys->newest; entry; entry = entry->older) {
+		entry->bad = (struct identity){0};
+		entry->why = NULL;
+	}
+	pthread_mutex_unlock(&keys->lock);
+}
+
 static void entry_free(struct keys_entry *entry)
 {
 	signer_key_free(&entry->key);
@@ -191,16 +202,14 @@ static struct keys_entry *take(struct keys *keys, struct text name, const struct
 		entry = add(keys, name, bucket);
 	if (!entry->key || !identity_equal(&entry->good, &id)) {
 		bool known_bad = entry->why && identity_equal(&entry->bad, &id);
-		struct signer_key *key = known_bad ? NULL : unseal(keys, name, record, why);
+		struct signer_key *key = known_bad ? NULL : unseal(keys, name, record, &entry->why);
 		if (key) {
 			entry = renew(keys, entry, key, id);
-		} else if (!known_bad) {
+		} else {
 			entry->bad = id;
-			entry->why = *why;
+			*why = entry->why;
 		}
 	}
-	if (!entry->key)
-		*why = entry->why;
 	unlink_use(keys, entry);
 	link_newest(keys, entry);
 	return entry->key ? entry : NULL;

@@ -20,6 +20,7 @@
 #include "milter/keys.h"
 #include "milter/sampler.h"
 #include "milter/stats.h"
+#include "milter/submitters.h"
 #include "milter/verdict.h"
 #include "milter/warnings.h"
 
@@ -48,7 +49,9 @@ static const struct conf_row rows[] = {
 	{"milter", "socket_group", CONF_STRING, offsetof(struct settings, socket_group), "", 0, 0, NULL, false,
 	 "The group of a unix socket, such as postfix; when empty, that of the process."},
 	{"milter", "seal_key", CONF_PATH, offsetof(struct settings, seal_key), "/etc/waybill/seal.key", 0, 0, NULL,
-	 false, "The file with the key that opens the DKIM keys; readable by the milter's account alone."},
+	 false,
+	 "The file with the key that opens the DKIM keys; readable by the milter's account alone. A reload reads it "
+	 "again."},
 	{"milter", "timeout", CONF_DURATION, offsetof(struct settings, timeout_ms), "2h", 10000, 86400000, NULL, false,
 	 "How long Postfix may keep a session silent before it is closed."},
 	{"milter", "key_cache", CONF_INT, offsetof(struct settings, key_cache), "10000", 1, 10000000, NULL, false,
@@ -59,8 +62,9 @@ static const struct conf_row rows[] = {
 	{"milter", "unauthenticated_login", CONF_STRING, offsetof(struct settings, unauthenticated_login), "", 0, 0,
 	 NULL, false,
 	 "The login whose mail it is that comes without one, by sendmail(1) or from trusted networks: its rights, "
-	 "limits and "
-	 "keys hold. Empty: such mail is left as it is, as is mail of the null sender always."},
+	 "limits and keys hold; or several, NETWORK=LOGIN, NETWORK=LOGIN, LOGIN, where the first network decides and "
+	 "a login alone stands for the rest. Mail of sendmail(1) comes from 127.0.0.1. Nobody's mail is left as it is, "
+	 "as is mail of the null sender always."},
 	{"milter", "return_path_host", CONF_STRING, offsetof(struct settings, return_path_host), "", 0, 0, NULL, false,
 	 "Mail of customers with return-path on leaves with the envelope sender b+TOKEN@ this host, so that bounces "
 	 "come "
@@ -71,7 +75,7 @@ static const struct conf_row rows[] = {
 	{"milter", "unsafe", CONF_ENUM, offsetof(struct settings, unsafe), "report", 0, 0, unsafe_names, true,
 	 "Messages that mail servers would change on the way, so that their signature breaks (lines over 998 bytes, "
 	 "NUL, CR or "
-	 "LF alone): ignore, report in the log, or refuse with the line's number."},
+	 "LF alone, 8-bit text that is not announced): ignore, report in the log, or refuse with the line's number."},
 	{"milter", "fix", CONF_BOOL, offsetof(struct settings, fix), "yes", 0, 0, NULL, false,
 	 "Mend before signing what would be changed after it: add Date, Message-ID and MIME-Version where they are "
 	 "missing, "
@@ -102,6 +106,28 @@ static void take_settings(void)
 	atomic_store(&engine.unsafe, settings.unsafe);
 }
 
+/* After "waybill seal rotate --new-key", so that it opens what will be sealed under the new key. */
+static void renew_seal(void)
+{
+	char *error = NULL;
+	struct seal *renewed = seal_open(settings.seal_key, &error);
+	if (!renewed) {
+		log_error("%s; the keys read before stay; next: mend the file, then reload or restart waybill-milter",
+			  error);
+		free(error);
+		return;
+	}
+	keys_renew_seal(engine.keys, renewed);
+	seal_close(&seal);
+	seal = renewed;
+}
+
+static void reloaded(void)
+{
+	take_settings();
+	renew_seal();
+}
+
 static int complain(char *line, int status)
 {
 	log_error("%s", line);
@@ -121,6 +147,15 @@ static int check_cfbl(void)
 		  "next: relay_domain = %.*s",
 		  TEXT_ARG(domain));
 	return EX_CONFIG;
+}
+
+static int check_submitters(void)
+{
+	const char *why = submitters_check(text_of(settings.unauthenticated_login));
+	if (why)
+		log_error("[milter] unauthenticated_login: %s; next: write it as NETWORK=LOGIN, NETWORK=LOGIN, LOGIN",
+			  why);
+	return why ? EX_CONFIG : EX_OK;
 }
 
 static int open_return_path(void)
@@ -150,6 +185,8 @@ static int prepare(void)
 	if (!seal)
 		return complain(error, EX_CONFIG);
 	int status = check_cfbl();
+	if (status == EX_OK)
+		status = check_submitters();
 	if (status == EX_OK)
 		status = open_return_path();
 	if (status != EX_OK)
@@ -259,7 +296,7 @@ static int run(void)
 	engine.keys = keys_new(seal, (size_t)settings.key_cache);
 	engine.node = settings.common.node; /* no reload touches settings that need a restart */
 	engine.relay_domain = text_of(settings.relay_domain);
-	engine.unauthenticated_login = text_of(settings.unauthenticated_login);
+	engine.submitters = text_of(settings.unauthenticated_login);
 	engine.return_path_host = text_of(settings.return_path_host);
 	if (return_path_keys && seal_keys(return_path_keys, return_path_texts))
 		engine.return_path_key = return_path_texts[0];
@@ -269,10 +306,9 @@ static int run(void)
 						    .unsubscribe_host = engine.return_path_host};
 	take_settings();
 	engine.spool = settings.common.spool ? spool_open(settings.common.spool, "milter") : NULL;
-	if (engine.spool) {
-		engine.alarms = alarms_new(engine.spool, engine.node);
+	engine.alarms = alarms_new(engine.spool, engine.node);
+	if (engine.spool)
 		engine.warnings = warnings_new(engine.spool);
-	}
 	start_sampler();
 	int status = start_metrics();
 	if (status == EX_OK)
@@ -302,7 +338,7 @@ int main(int argc, char **argv)
 		.conf_size = sizeof settings,
 		.prepare = prepare,
 		.run = run,
-		.reloaded = take_settings,
+		.reloaded = reloaded,
 		.own_signals = true,
 	};
 	return daemon_main(argc, argv, &program);

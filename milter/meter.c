@@ -113,6 +113,17 @@ size_t meter_tightest(const struct counters_request *request, const struct count
 	return tightest;
 }
 
+bool meter_is_never(const struct counters_item *item)
+{
+	const struct limit_spec *spec = &item->limit.spec;
+	return spec->amount > 0 && limit_cost(spec, item->cost) > limit_room(spec);
+}
+
+int64_t meter_retry_s(const struct limit_usage *usage)
+{
+	return usage->retry_after_us == INT64_MAX ? METER_PAUSE_S : usage->retry_after_us / 1000000 + 1;
+}
+
 void meter_limit_print(const struct limit *limit, char *out)
 {
 	char spec[LIMIT_SPEC_TEXT_MAX];

@@ -35,6 +35,11 @@ bool meter_network(struct text login, struct text client, char out[METER_NETWORK
 bool meter_request(const struct meter *meter, char instance[METER_INSTANCE_SIZE], struct counters_request *request);
 /* The item whose remainder is smallest after this charge, for the log; SIZE_MAX when there is none. */
 size_t meter_tightest(const struct counters_request *request, const struct counters_result *result);
+/* Does the charge exceed what the limit ever allows? Not where it is 0: that is a pause made by hand, not a size. */
+bool meter_is_never(const struct counters_item *item);
+/* When to come again, in seconds; METER_PAUSE_S where no time is known, as with a limit of 0. */
+#define METER_PAUSE_S 3600
+int64_t meter_retry_s(const struct limit_usage *usage);
 /* "ID SPEC", as replies name a limit; OUT has METER_LIMIT_TEXT bytes. */
 #define METER_LIMIT_TEXT (LIMIT_ID_MAX + 1 + LIMIT_SPEC_TEXT_MAX)
 void meter_limit_print(const struct limit *limit, char *out);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,12 +28,14 @@ struct sampler {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool busy, ending;
+	int wake;                    /* an eventfd: readable once it is to end */
 	struct buffer name, message; /* BUSY: the sampler's thread owns them */
 };
 
 struct child {
 	pid_t pid;
 	int in, out; /* our ends: its standard input, its standard output */
+	int wake;    /* readable: its time is over before END_MS */
 	int64_t end_ms;
 };
 
@@ -84,6 +87,7 @@ static int start(const struct sampler *sampler, struct child *child)
 	close(out[1]);
 	child->in = in[1];
 	child->out = out[0];
+	child->wake = sampler->wake;
 	child->end_ms = now_ms() + sampler->timeout_ms;
 	fcntl(child->in, F_SETFL, O_NONBLOCK);
 	if (!failed)
@@ -95,9 +99,15 @@ static int start(const struct sampler *sampler, struct child *child)
 
 static bool wait_ready(const struct child *child, int fd, short events)
 {
-	struct pollfd ready = {.fd = fd, .events = events};
+	struct pollfd ready[] = {{.fd = fd, .events = events}, {.fd = child->wake, .events = POLLIN}};
 	int64_t left_ms = child->end_ms - now_ms();
-	return left_ms > 0 && poll(&ready, 1, (int)left_ms) > 0;
+	return left_ms > 0 && poll(ready, 2, (int)left_ms) > 0 && !ready[1].revents;
+}
+
+static bool is_late(const struct child *child)
+{
+	struct pollfd wake = {.fd = child->wake, .events = POLLIN};
+	return now_ms() >= child->end_ms || poll(&wake, 1, 0) > 0;
 }
 
 static void write_message(struct child *child, struct text message)
@@ -128,7 +138,7 @@ static struct text read_line(const struct child *child, char *line)
 static int reap(const struct child *child)
 {
 	int status;
-	bool late = now_ms() >= child->end_ms;
+	bool late = is_late(child);
 	if (late)
 		kill(child->pid, SIGKILL);
 	while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
@@ -187,11 +197,12 @@ struct sampler *sampler_new(const char *const *command, int64_t every, int64_t t
 	sampler->command = command;
 	sampler->every = every;
 	sampler->timeout_ms = timeout_ms;
+	sampler->wake = eventfd(0, EFD_CLOEXEC);
 	sampler->done = done;
 	sampler->context = context;
 	pthread_mutex_init(&sampler->lock, NULL);
 	pthread_cond_init(&sampler->changed, NULL);
-	if (pthread_create(&sampler->thread, NULL, work, sampler) != 0)
+	if (sampler->wake < 0 || pthread_create(&sampler->thread, NULL, work, sampler) != 0)
 		abort();
 	return sampler;
 }
@@ -205,7 +216,10 @@ void sampler_free(struct sampler **sampler)
 	s->ending = true;
 	pthread_cond_signal(&s->changed);
 	pthread_mutex_unlock(&s->lock);
+	if (eventfd_write(s->wake, 1) != 0)
+		abort();
 	pthread_join(s->thread, NULL);
+	close(s->wake);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
 	buffer_free(&s->name);

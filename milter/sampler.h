@@ -16,7 +16,7 @@ struct sampler;
 typedef void sampler_done(void *context, enum sampler_result result, struct text name, struct text why);
 struct sampler *sampler_new(const char *const *command, int64_t every, int64_t timeout_ms, sampler_done *done,
 			    void *context);
-/* Waits for a check under way. */
+/* Ends a check under way, its process too; DONE is then told UNKNOWN. */
 void sampler_free(struct sampler **sampler);
 /* Shall the message that begins now be kept? True for one in EVERY, if none is being checked. SAMPLER may be NULL. */
 bool sampler_wants(struct sampler *sampler);

@@ -4,6 +4,7 @@
 
 #include "milter/fold.h"
 #include "milter/session.h"
+#include "milter/signature.h"
 
 static struct text without_brackets(struct text address)
 {
@@ -17,13 +18,18 @@ void session_begin(struct session *session, struct text sender, canon_sink *sink
 	session->sender.len = session->names.len = 0;
 	buffer_text(&session->sender, without_brackets(sender));
 	fields_clear(&session->fields);
-	session->fields_overflow = false;
+	session->fields_overflow = session->eight_bit_mime = false;
 	session->recipients = session->body_bytes = 0;
 	session->destination_count = 0;
 	canon_body_begin(&session->body, sink, context);
 	survival_begin(&session->survival);
 	session->sampled = false;
 	session->kept.len = 0;
+}
+
+void session_parameter(struct session *session, struct text parameter)
+{
+	session->eight_bit_mime |= text_equal_fold(parameter, TEXT("BODY=8BITMIME"));
 }
 
 bool session_login(struct session *session, struct text login)
@@ -141,9 +147,11 @@ void session_wire_field(struct text name, struct text value, struct buffer *out)
 
 void session_wire(const struct session *session, struct buffer *out)
 {
-	for (size_t i = 0; i < session->fields.count; i++)
-		if (!session_field_is_ours(session, i))
-			session_wire_field(fields_name(&session->fields, i), fields_value(&session->fields, i), out);
+	for (size_t i = 0; i < session->fields.count; i++) {
+		struct text name = fields_name(&session->fields, i);
+		if (!session_field_is_ours(session, i) && !text_equal_fold(name, TEXT(SIGNATURE_FIELD)))
+			session_wire_field(name, fields_value(&session->fields, i), out);
+	}
 	buffer_text(out, TEXT("\r\n"));
 	buffer_text(out, buffer_view(&session->kept));
 }

@@ -25,6 +25,7 @@ struct session {
 	struct buffer client; /* its address; empty: not known */
 	struct buffer sender; /* the envelope's, without brackets; empty: the null sender */
 	struct fields fields;
+	bool eight_bit_mime;  /* the client said BODY=8BITMIME (RFC 6152) */
 	bool fields_overflow; /* the header was larger than fields_add() takes */
 	int64_t recipients;
 	struct buffer names; /* of destinations */
@@ -39,6 +40,8 @@ struct session {
 
 /* A new message: SENDER as in MAIL FROM, brackets included or not. The canonical body will go to SINK. */
 void session_begin(struct session *session, struct text sender, canon_sink *sink, void *context);
+/* A parameter of MAIL FROM. */
+void session_parameter(struct session *session, struct text parameter);
 /* Keeps this message's body, unless it grows beyond SESSION_MAX_KEPT. */
 #define SESSION_MAX_KEPT ((size_t)1024 * 1024)
 void session_sample(struct session *session);
@@ -58,7 +61,8 @@ struct text session_destination(const struct session *session, size_t i);
 void session_rename_destination(struct session *session, size_t i, struct text name);
 /* Is field I one of X-Waybill-*? Only waybill itself may say such things: those that come in are taken out. */
 bool session_field_is_ours(const struct session *session, size_t i);
-/* Appends a sampled message as it will go over the wire, but for the fields that come on top of it. */
+/* Appends a sampled message as it will go over the wire, but for the fields that come on top of it, and for signatures
+ * that it brought: they are not ours to judge, and ours do not cover them. */
 void session_wire(const struct session *session, struct buffer *out);
 /* Appends one field as it goes over the wire: "NAME: VALUE" and CRLF, folded with CRLF. */
 void session_wire_field(struct text name, struct text value, struct buffer *out);

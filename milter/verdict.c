@@ -9,6 +9,7 @@
 #include "common/log.h"
 
 #include "milter/stats.h"
+#include "milter/submitters.h"
 #include "milter/verdict_internal.h"
 
 void verdict_free(struct verdict *verdict)
@@ -32,13 +33,26 @@ static void find_words(struct work *work)
 			 survival_words(finding->problem));
 }
 
+/* 8-bit text that the client did not announce goes on as it is to servers that may not take it; what it announced is
+ * carried whole by 8BITMIME nearly everywhere, and a client that relies on that does as the standards say. */
+static bool is_to_refuse(struct work *work)
+{
+	const struct survival *body = &work->session->survival;
+	if (work->finding.problem >= SURVIVAL_LONG_LINE)
+		return true;
+	if (work->session->eight_bit_mime || body->problem == SURVIVAL_GOOD)
+		return false;
+	work->finding = (struct survival_finding){.problem = body->problem, .line = body->problem_line};
+	return true;
+}
+
 static enum reply_reason check_survival(struct work *work)
 {
 	int unsafe = atomic_load(&work->engine->unsafe);
 	if (unsafe == VERDICT_UNSAFE_IGNORE)
 		return REPLY_NONE;
 	work->finding = survival_end(&work->session->survival, &work->session->fields);
-	if (unsafe != VERDICT_UNSAFE_REFUSE || work->finding.problem < SURVIVAL_LONG_LINE)
+	if (unsafe != VERDICT_UNSAFE_REFUSE || !is_to_refuse(work))
 		return REPLY_NONE;
 	find_words(work);
 	work->auth.words.detail = text_of(work->finding_words);
@@ -61,13 +75,13 @@ static enum reply_reason over_limit(struct work *work, struct verdict *out)
 	words->limit = text_of(work->limit);
 	words->used = usage->used;
 	words->allowed = usage->allowed_units;
-	words->retry_after_s = usage->retry_after_us / 1000000 + 1;
+	words->retry_after_s = meter_retry_s(usage);
 	if (work->charge.held) {
 		out->action = VERDICT_HOLD;
 		snprintf(out->hold_reason, sizeof out->hold_reason, "limit %s", work->limit);
 		return REPLY_NONE;
 	}
-	if (usage->retry_after_us == INT64_MAX)
+	if (meter_is_never(item))
 		return REPLY_LIMIT_NEVER;
 	bool rejects = item->limit.action == LIMIT_REJECT && !work->charge.stood_in;
 	return rejects ? REPLY_LIMIT_REJECTED : REPLY_LIMIT_DEFERRED;
@@ -123,17 +137,28 @@ static struct text unsubscribe_token(const struct work *work)
 	return text_from(local, text_find(local, '+') + 1);
 }
 
+static void from_domain(const struct work *work, char out[ADDR_MAX_DOMAIN + 1])
+{
+	struct text from = text_of(work->auth.authors.from);
+	struct text domain = text_from(from, text_rfind(from, '@') + 1);
+	if (work->auth.owned || idn_to_ascii(domain, out, ADDR_MAX_DOMAIN + 1))
+		text_put(work->auth.owned ? work->author.domain.name : work->relay.domain.name, out,
+			 ADDR_MAX_DOMAIN + 1);
+}
+
 static void complete_message(const struct work *work, struct verdict *out)
 {
 	bool one_recipient = work->session->recipients == 1 && work->return_path[0];
+	char domain[ADDR_MAX_DOMAIN + 1];
 	unsigned char bytes[10];
 	struct buffer random = {0};
 	digest_random(bytes, sizeof bytes);
 	encode_base32(text_at(bytes, sizeof bytes), &random);
+	from_domain(work, domain);
 	const struct complete_facts facts = {.now_s = work->now_s,
 					     .queue_id = work->queue_id,
 					     .random = buffer_view(&random),
-					     .domain = work->author.domain.name,
+					     .domain = text_of(domain),
 					     .customer = work->auth.customer.name,
 					     .login = work->auth.login.name,
 					     .list_unsubscribe = work->auth.customer.list_unsubscribe,
@@ -162,16 +187,6 @@ static void change_sender(const struct work *work, struct verdict *out)
 		buffer_format(&out->sender, "<%s@%.*s>", work->return_path, TEXT_ARG(host));
 }
 
-/* May it go, but for its keys and limits? Folds what the signatures would suffer from. */
-static enum reply_reason check_content(struct work *work)
-{
-	enum reply_reason reason = take_annotation(work);
-	bool signs = work->auth.owned || work->engine->relay_domain.len;
-	if (reason == REPLY_NONE && signs && work->engine->complete.fix)
-		session_fold(work->session);
-	return reason == REPLY_NONE ? check_survival(work) : reason;
-}
-
 static enum reply_reason take_keys(struct work *work)
 {
 	if (work->auth.owned && !verdict_take_keys(work))
@@ -180,21 +195,33 @@ static enum reply_reason take_keys(struct work *work)
 	return REPLY_NONE;
 }
 
+/* Folds what the signatures would suffer from, and looks for what else they would. */
+static enum reply_reason prepare_to_sign(struct work *work)
+{
+	if (!verdict_has_key(&work->author) && !verdict_has_key(&work->relay))
+		return REPLY_NONE;
+	if (work->engine->complete.fix)
+		session_fold(work->session);
+	return check_survival(work);
+}
+
 static enum reply_reason decide(struct work *work, struct verdict *out)
 {
 	authorise(&work->view, work->session, work->login, work->now_s, &work->auth);
 	enum reply_reason reason = work->auth.reason;
 	if (reason == REPLY_NONE)
-		reason = check_content(work);
+		reason = take_annotation(work);
 	if (reason == REPLY_NONE)
 		reason = take_keys(work);
+	if (reason == REPLY_NONE)
+		reason = prepare_to_sign(work);
 	if (reason == REPLY_NONE)
 		reason = meter(work, out);
 	if (reason != REPLY_NONE)
 		return reason;
 	make_return_path(work);
 	change_sender(work, out);
-	if (work->auth.owned)
+	if (work->auth.owned || verdict_has_key(&work->relay))
 		complete_message(work, out);
 	return verdict_sign(work, out);
 }
@@ -257,7 +284,7 @@ static struct text login_of(const struct engine *engine, const struct session *s
 {
 	if (session->login.len || !session->sender.len)
 		return buffer_view(&session->login);
-	return engine->unauthenticated_login;
+	return submitters_find(engine->submitters, buffer_view(&session->client));
 }
 
 void verdict_reach(struct engine *engine, struct session *session, struct text queue_id,
@@ -267,7 +294,7 @@ void verdict_reach(struct engine *engine, struct session *session, struct text q
 	int64_t began_us = now_us();
 	struct work work = {
 		.engine = engine, .session = session, .queue_id = queue_id, .body_hash = body_hash, .now_s = now_s};
-	work.login = login_of(engine, session);
+	work.login = out->login = login_of(engine, session);
 	if (work.login.len) {
 		enum reply_reason reason = reach(&work, out);
 		verdict_count(&work, reason, out, now_us() - began_us);
@@ -275,6 +302,23 @@ void verdict_reach(struct engine *engine, struct session *session, struct text q
 	}
 	out->action = VERDICT_IGNORE;
 	stats_note(engine->metrics, &ignored);
+}
+
+void verdict_refuse_login(struct engine *engine, struct session *session, struct text login, struct text queue_id,
+			  int64_t now_s, struct verdict *out)
+{
+	int64_t began_us = now_us();
+	struct work work = {.engine = engine, .session = session, .queue_id = queue_id, .login = login, .now_s = now_s};
+	bool known = directory_begin(engine->directory, &work.view) == DIRECTORY_FOUND;
+	work.auth.words.login = login;
+	if (known && directory_find_login(&work.view, login, &work.auth.login) == DIRECTORY_FOUND)
+		directory_find_customer(&work.view, work.auth.login.customer, &work.auth.customer);
+	verdict_log(&work, REPLY_LOGIN_CHANGED, out);
+	buffer_format(&out->log, ", was=%.*s", TEXT_ARG(buffer_view(&session->login)));
+	refuse(&work, REPLY_LOGIN_CHANGED, out);
+	verdict_count(&work, REPLY_LOGIN_CHANGED, out, now_us() - began_us);
+	if (known)
+		directory_end(&work.view);
 }
 
 void verdict_abandon(struct engine *engine, struct text login, struct text queue_id)

@@ -20,7 +20,7 @@ struct signing_key {
 	struct keys_entry *entry;
 	bool wanted;        /* there is an active key */
 	struct text failed; /* the selector of one that cannot be used, … */
-	const char *why;    /* … and why; NULL: none such, or it was told before */
+	const char *why;    /* … and why; NULL: none such */
 };
 
 /* The keys that one domain signs with, by algorithm; entry NULL: none. */
@@ -54,6 +54,8 @@ struct work {
 bool verdict_take_keys(struct work *work);
 /* The same for the relay's own domain, whose signature comes on top: without it the mail goes as well. */
 void verdict_take_relay_keys(struct work *work);
+/* Has a key of it been taken? */
+bool verdict_has_key(const struct signing_domain *signer);
 void verdict_release_keys(const struct work *work);
 /* Signs with all keys taken. REPLY_NONE, or REPLY_SIGNING_FAILED. */
 enum reply_reason verdict_sign(const struct work *work, struct verdict *out);

@@ -37,7 +37,7 @@ static const char *mail_of(const struct signing_key *key, bool deferred)
 	return key->entry ? "signed" : deferred ? "deferred" : "without";
 }
 
-static void raise_alarm(const struct work *work, const struct signing_domain *signer, struct text selector,
+static bool raise_alarm(const struct work *work, const struct signing_domain *signer, struct text selector,
 			const char *why, const char *mail)
 {
 	const struct alarm alarm = {.type = ALARM_KEY_UNUSABLE,
@@ -48,21 +48,22 @@ static void raise_alarm(const struct work *work, const struct signing_domain *si
 				    .queue_id = work->queue_id,
 				    .why = text_of(why),
 				    .mail = text_of(mail)};
-	alarms_raise(work->engine->alarms, &alarm);
+	return alarms_raise(work->engine->alarms, &alarm);
 }
 
 static void tell_failures(const struct work *work, const struct signing_domain *signer, bool deferred)
 {
+	bool failed = false;
 	for (size_t i = 0; i < DIRECTORY_ALGORITHM_MAX; i++) {
 		const struct signing_key *key = &signer->keys[i];
-		if (!key->why)
+		failed |= key->why != NULL;
+		if (!key->why || !raise_alarm(work, signer, key->failed, key->why, mail_of(key, deferred)))
 			continue;
 		log_warning("%.*s: DKIM key %.*s of %.*s cannot be used: %s; %s", TEXT_ARG(work->queue_id),
 			    TEXT_ARG(key->failed), TEXT_ARG(signer->domain.name), key->why,
 			    key->entry ? "the one before it goes on signing" : "see waybill domain check");
-		raise_alarm(work, signer, key->failed, key->why, mail_of(key, deferred));
 	}
-	if (deferred)
+	if (deferred && !failed)
 		raise_alarm(work, signer, TEXT(""), "none of its keys is active", "deferred");
 }
 
@@ -95,6 +96,14 @@ void verdict_take_relay_keys(struct work *work)
 	else
 		log_warning("%.*s: relay_domain %.*s is not in the directory: no second signature",
 			    TEXT_ARG(work->queue_id), TEXT_ARG(name));
+}
+
+bool verdict_has_key(const struct signing_domain *signer)
+{
+	for (size_t i = 0; i < DIRECTORY_ALGORITHM_MAX; i++)
+		if (signer->keys[i].entry)
+			return true;
+	return false;
 }
 
 void verdict_release_keys(const struct work *work)

@@ -46,7 +46,7 @@ static void log_selectors(const struct work *work, const struct verdict *out, st
 
 static void log_survival(const struct work *work, struct buffer *log)
 {
-	if (work->finding.problem > SURVIVAL_EIGHT_BIT_BODY)
+	if (work->finding.problem != SURVIVAL_GOOD)
 		buffer_format(log, ", unsafe=%s/%s%zu", survival_id(work->finding.problem),
 			      work->finding.in_header ? "field" : "line", work->finding.line);
 }

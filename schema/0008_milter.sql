@@ -1,8 +1,11 @@
--- Limits of mail to one destination, and what the milter tells of signing keys.
+-- Limits of mail to one destination, and what the milter tells of signing keys and envelope senders.
 
 ALTER TABLE waybill.limits ADD COLUMN destination text               -- of scope destination; NULL: each domain by itself
 	CHECK (destination ~ '^[a-z0-9._-]+$'),                       -- as A-labels
 	ADD CHECK (destination IS NULL OR scope = 'destination');
+
+-- The envelope sender that the application gave, where a return path of ours replaced it: its events have the former.
+ALTER TABLE waybill.annotations ADD COLUMN sender text;
 
 CREATE OR REPLACE VIEW support.limits AS
 SELECT id, scope, customer, login, domain, unit, spec, action, created_at, destination FROM waybill.limits;
@@ -19,14 +22,15 @@ DECLARE
 	number bigint;
 	owed bigint;
 BEGIN
-	INSERT INTO waybill.annotations AS a (customer, queue_id, said_at, tag, metadata)
+	INSERT INTO waybill.annotations AS a (customer, queue_id, said_at, tag, metadata, sender)
 	SELECT DISTINCT ON (l.j ->> 'customer', l.j ->> 'queue_id')
-	       l.j ->> 'customer', l.j ->> 'queue_id', (l.j ->> 'time')::timestamptz, l.j ->> 'tag', l.j -> 'metadata'
+	       l.j ->> 'customer', l.j ->> 'queue_id', (l.j ->> 'time')::timestamptz, l.j ->> 'tag', l.j -> 'metadata',
+	       l.j ->> 'sender'
 	FROM (SELECT u.line::jsonb AS j, u.n FROM unnest(lines) WITH ORDINALITY AS u(line, n)) l
 	WHERE l.j ->> 'type' = 'message.annotated' AND l.j ->> 'queue_id' <> ''
 	ORDER BY l.j ->> 'customer', l.j ->> 'queue_id', l.n DESC
 	ON CONFLICT ON CONSTRAINT annotations_pkey DO UPDATE
-	SET said_at = excluded.said_at, tag = excluded.tag, metadata = excluded.metadata;
+	SET said_at = excluded.said_at, tag = excluded.tag, metadata = excluded.metadata, sender = excluded.sender;
 
 	FOR e IN
 		SELECT c.customer, l.j, (l.j ->> 'time')::timestamptz AS at,

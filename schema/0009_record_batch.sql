@@ -115,7 +115,7 @@ BEGIN
 					source_kind, partial, detail, tag, metadata)
 				SELECT i.customer, (lasts ->> i.customer)::bigint - i.behind,
 					i.event_id, i.type, i.occurred_at, i.host, i.instance, i.queue_id,
-					i.orig_queue_id, i.message_id, i.sender, i.recipient, i.orig_recipient, i.recipient_domain,
+					i.orig_queue_id, i.message_id, coalesce(a.sender, i.sender), i.recipient, i.orig_recipient, i.recipient_domain,
 					i.sasl_username, i.client_ip, i.size, i.attempt, i.smtp_code,
 					i.enhanced_code, i.remote_enhanced_code, i.stage, i.response, i.remote_mx,
 					i.remote_ip, i.remote_port, i.remote_tls, i.provider, i.delay_total,

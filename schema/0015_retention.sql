@@ -51,7 +51,7 @@ BEGIN
 	WHERE concat_ws(E'\n', u.why, u.report) ~* p
 	UNION ALL SELECT 'dead letter', NULL, to_jsonb(d) FROM support.dead_letters d WHERE concat_ws(E'\n', d.event, d.error) ~* p
 	UNION ALL SELECT 'unparsed line', NULL, to_jsonb(u) FROM support.unparsed u WHERE u.sample ~* p
-	UNION ALL SELECT 'annotation', a.customer, to_jsonb(a) FROM waybill.annotations a WHERE concat_ws(E'\n', a.tag, a.metadata) ~* p
+	UNION ALL SELECT 'annotation', a.customer, to_jsonb(a) FROM waybill.annotations a WHERE concat_ws(E'\n', a.tag, a.metadata, a.sender) ~* p
 	UNION ALL SELECT 'webhook answer', a.customer, to_jsonb(a) FROM support.attempts a WHERE a.answer ~* p
 	UNION ALL SELECT 'audit', NULL, to_jsonb(a) FROM support.audit a WHERE concat_ws(E'\n', a.object, a.before, a.after) ~* p;
 END $$;
@@ -98,8 +98,9 @@ BEGIN
 	UPDATE waybill.unparsed u SET sample = waybill.without_address(u.sample, p) WHERE u.sample ~* p;
 	GET DIAGNOSTICS more = ROW_COUNT;
 	others := others + more;
-	UPDATE waybill.annotations a SET tag = waybill.without_address(a.tag, p), metadata = waybill.without_address(a.metadata, p)
-	WHERE concat_ws(E'\n', a.tag, a.metadata) ~* p;
+	UPDATE waybill.annotations a SET tag = waybill.without_address(a.tag, p), metadata = waybill.without_address(a.metadata, p),
+		sender = waybill.without_address(a.sender, p)
+	WHERE concat_ws(E'\n', a.tag, a.metadata, a.sender) ~* p;
 	GET DIAGNOSTICS more = ROW_COUNT;
 	others := others + more;
 	UPDATE waybill.earlier_attempts a SET answer = waybill.without_address(a.answer, p) WHERE a.answer ~* p;

@@ -3,6 +3,7 @@
 import base64
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from protocol import Milter
 
+UNIT = pathlib.Path(__file__).parents[2] / "packaging/systemd/waybill-milter.service.in"
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "milter"
 
 
@@ -75,6 +77,9 @@ login bulk globex
 allow *@owned
 domain globex.test globex
 key rsa rsa-sha256 active {RSA} {public("rsa")}
+customer loose off
+login loose loose
+allow *@owned
 customer metered
 limit metered-hour customer messages 3/h defer
 login meter metered
@@ -154,6 +159,13 @@ class Daemon:
 
     def connect(self, **options):
         return Milter(self.path, **options)
+
+    def reload(self):
+        """As systemctl does it, and until it is done."""
+        name = re.search(r"^ExecReload=/bin/kill -(\w+) \$MAINPID$", UNIT.read_text(), re.M)[1]
+        done = self.log().count("the configuration was read again")
+        self.process.send_signal(signal.Signals["SIG" + name])
+        self.wait(lambda: self.log().count("the configuration was read again") > done, "a reload")
 
     def stop(self, number=signal.SIGTERM):
         """Its exit status."""

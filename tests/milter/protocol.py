@@ -97,9 +97,9 @@ class Milter:
             answer, _ = self.receive()
             assert answer in "cs", f"{letter} answered with {answer}"
 
-    def begin(self, login, sender, recipients):
+    def begin(self, login, sender, recipients, parameters=()):
         self.macros("M", mail_addr=sender, auth_authen=login)
-        self.step("M", self.word(f"<{sender}>"))
+        self.step("M", b"".join(map(self.word, (f"<{sender}>", *parameters))))
         for recipient in recipients:
             self.step("R", self.word(f"<{recipient}>"))
 
@@ -112,8 +112,8 @@ class Milter:
         for at in range(0, len(body), CHUNK):
             self.step("B", body[at:at + CHUNK])
 
-    def end(self, queue_id, login):
-        self.macros("E", i=queue_id, auth_authen=login)
+    def end(self, queue_id, login, client=None):
+        self.macros("E", i=queue_id, auth_authen=login, client_addr=client)
         self.send("E")
         changes = []
         while True:
@@ -134,10 +134,10 @@ class Milter:
         return letter, index, name.decode(), value.decode("utf-8", "surrogateescape")
 
     def message(self, headers, body=b"Hello\r\n", login="app", sender="a@example.com", recipients=("b@example.net",),
-                queue_id="4F1C2A", end_login=None):
-        self.begin(login, sender, recipients)
+                queue_id="4F1C2A", end_login=None, parameters=(), client=None):
+        self.begin(login, sender, recipients, parameters)
         self.content(headers, body, queue_id)
-        return self.end(queue_id, end_login or login)
+        return self.end(queue_id, end_login or login, client)
 
     def abort(self):
         self.send("A")

@@ -57,6 +57,21 @@ def test_a_second_signature_may_be_missing(own_daemon, own_milter):
     assert (alarm["selector"], alarm["mail"]) == ("ed", "without")
 
 
+def test_a_worse_key_is_told_of_after_a_bad_one(own_daemon, own_milter):
+    """A day's silence about one key hides no other, and what becomes worse is news."""
+    both = f'domain second.test acme\nkey rsa rsa-sha256 active {RSA} {public("rsa")}'
+    own_daemon.write_directory(ROTATED)
+    assert own_milter.message(header("a@second.test")).accepted
+    own_daemon.write_directory(ROTATED.replace(both, both + " spoilt"))
+    assert own_milter.message(header("a@second.test")).accepted
+    own_daemon.write_directory(ROTATED.replace(both, both.replace("key rsa", "key new") + " spoilt"))
+    for _ in range(2):
+        assert own_milter.message(header("a@second.test")).text.startswith("451 4.7.5")
+    assert [(alarm["selector"], alarm["mail"]) for alarm in alarms(own_daemon, "second.test")] == [
+        ("ed", "without"), ("rsa", "signed"), ("new", "deferred"), ("ed", "deferred")]
+    assert own_daemon.log().count("DKIM key new of second.test cannot be used") == 1
+
+
 def test_a_bad_key_of_the_relay_harms_nobody(make_daemon):
     daemon = make_daemon("relay_domain = relay.test")
     daemon.write_directory(DIRECTORY + f"""
@@ -92,6 +107,18 @@ def test_self_check_passes_what_is_right(make_daemon):
     milter.message(header("Alice\n\t<a@example.com>"), b"")
     daemon.wait(lambda: 'self_checks_total{result="passed"} 2' in metrics_page(daemon), "another one")
     assert "self-check" not in daemon.log()
+    milter.close()
+
+
+def test_self_check_judges_no_signature_that_the_client_brought(make_daemon):
+    """A forged one of somebody else's domain would take that customer's one alarm of the day."""
+    forged = "v=1; a=rsa-sha256; d=globex.test; s=rsa; h=from; bh=AAAA; b=AAAA"
+    daemon = self_checking(make_daemon(), (GOLDEN / "keys").read_text())
+    milter = daemon.connect()
+    headers = header("a@example.com", ("DKIM-Signature", forged), ("dkim-signature", "no tags"))
+    verify(milter.message(headers), headers)
+    daemon.wait(lambda: 'self_checks_total{result="passed"} 1' in metrics_page(daemon), "a passed self-check")
+    assert "self-check" not in daemon.log() and not list(daemon.folder.glob("spool/*.jsonl"))
     milter.close()
 
 

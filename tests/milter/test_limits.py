@@ -31,6 +31,41 @@ def test_limits_hold(milter):
     assert answer.accepted and ("q", 0, "", "limit held-hour 1/h") in answer.changes
 
 
+PAUSED = DIRECTORY + """
+customer paused
+limit paused customer messages 0/h defer
+login paused paused
+allow *@owned
+domain paused.test paused
+customer stopped
+limit stopped customer messages 0/day reject
+login stopped stopped
+allow *@owned
+domain stopped.test stopped
+"""
+
+
+@pytest.mark.parametrize("counters", ["redis", "local"])
+def test_a_limit_of_0_is_a_pause(make_daemon, counters):
+    daemon = make_daemon()
+    daemon.write_conf(redis=f"counters = {counters}")
+    daemon.write_directory(PAUSED)
+    daemon.start_redis()
+    daemon.start()
+    for login, reply in (("paused", "450 4.7.1"), ("stopped", "550 5.7.1")):
+        milter = daemon.connect()
+        answer = milter.message(header(f"a@{login}.test"), login=login)
+        assert answer.text.startswith(f"{reply} Limit {login} 0/") and "(0 of 0)" in answer.text and "in 3600s" in answer.text
+        milter.close()
+
+
+def test_what_a_limit_never_allows_is_told_so(daemon):
+    milter = daemon.connect()
+    answer = milter.message(header("a@strict.test"), login="strict", recipients=[f"p{i}@example.net" for i in range(6)])
+    assert answer.text.startswith("550 5.7.1") and "larger than limit strict-day 5/day" in answer.text and "[limit-never]" in answer.text
+    milter.close()
+
+
 def test_without_redis_this_host_counts_alone(own_daemon, own_milter):
     own_daemon.redis.kill()
     own_daemon.redis.wait()

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -77,7 +78,7 @@ def test_aborts_leave_nothing_behind(milter):
 
 
 def test_mail_without_a_login_is_left_alone(daemon, milter):
-    answer = milter.message(header("anyone@anywhere.test", ("X-Waybill-Tag", "kept")), login=None, queue_id="0FF")
+    answer = milter.message(header("anyone@anywhere.test"), login=None, queue_id="0FF")
     assert answer.accepted and not answer.changes
     milter.message(header(), queue_id="100")
     daemon.wait_for_log("100: customer=acme")
@@ -128,6 +129,16 @@ def test_header_from_log_lets_it_pass_and_says_so(daemon, milter):
     daemon.wait_for_log("action=unsigned, noted=from-not-owned")
 
 
+def test_header_from_off_lets_it_pass_and_says_nothing(daemon):
+    milter = daemon.connect()
+    answer = milter.message(header("a@elsewhere.test", ("Sender", "b@elsewhere.test")), login="loose", queue_id="0FF1")
+    assert answer.accepted and not answer.changes
+    daemon.wait_for_log("0FF1: customer=loose, login=loose, from=a@elsewhere.test, action=unsigned\n")
+    assert "[from-foreign]" in milter.message(header("a@globex.test"), login="loose").text
+    assert "[sender-foreign]" in milter.message(header("a@elsewhere.test", ("Sender", "b@globex.test")), login="loose").text
+    milter.close()
+
+
 def test_an_allowed_address_of_no_registered_domain_goes_unsigned(daemon, milter):
     answer = milter.message(header("partner@elsewhere.test"))
     assert answer.accepted and not answer.changes
@@ -165,11 +176,17 @@ def test_the_last_good_key_stays(own_daemon, own_milter):
 
 
 @pytest.mark.parametrize("second", ["bulk", None])
-def test_a_session_has_one_login(milter, second):
+def test_a_session_has_one_login(daemon, milter, second):
     assert not milter.message(header(), login=None).changes
     verify(milter.message(header()), header())
-    answer = milter.message(header(), login=second)
+    queue_id = "C0" + ("1" if second else "2")
+    answer = milter.message(header(), login=second, queue_id=queue_id)
     assert answer.text.startswith("451 4.3.0") and "[login-changed]" in answer.text and not answer.changes
+    [entry] = spooled(daemon, queue_id)
+    assert (entry["type"], entry["reason"], entry["action"]) == ("policy.refused", "login-changed", "defer")
+    assert answer.text.endswith(f"[login-changed] id={entry['id']}") and entry.get("customer", "") == ("globex" if second else "")
+    assert re.search(r'milter_refusals_total{reason="login-changed"} [1-9]', metrics_page(daemon))
+    daemon.wait_for_log("action=defer, reason=login-changed, was=app")
     verify(milter.message(header()), header())
 
 
@@ -181,6 +198,13 @@ def test_forged_fields_are_taken_out(milter):
     verify(answer, headers)
     left = answer.apply(headers, b"")
     assert b"X-Other" in left and b"aybill-" not in left and b"AYBILL" not in left
+
+
+def test_forged_fields_of_mail_without_a_login_are_taken_out(milter):
+    headers = header("anyone@anywhere.test", ("X-Waybill-Tag", "1"), ("X-Other", "2"), ("X-Waybill-Tag", "3"))
+    answer = milter.message(headers, login=None)
+    assert answer.accepted and sorted(change[:3] for change in answer.changes) == [("m", 1, "X-Waybill-Tag"), ("m", 2, "X-Waybill-Tag")]
+    assert b"X-Other" in answer.apply(headers, b"") and b"aybill" not in answer.apply(headers, b"")
 
 
 def test_what_is_missing_is_added_before_signing(milter):
@@ -230,6 +254,58 @@ def test_everything_on(make_daemon):
     answer = milter.message(headers)
     verify(answer, headers, count=2)
     assert all("d=both.test" in value.replace("\n\t", " ") for value in answer.inserted("DKIM-Signature"))
+    milter.close()
+
+
+def test_mail_that_the_relay_alone_signs_is_completed_too(make_daemon):
+    daemon = make_daemon("relay_domain = both.test\nfeedback_id = relay\ncfbl_address = fbl@both.test")
+    daemon.write_directory()
+    daemon.start()
+    milter = daemon.connect()
+    headers = [("From", "partner@elsewhere.test"), ("Content-Type", "text/plain")]
+    answer = milter.message(headers)
+    verify(answer, headers, count=2)
+    added = {name: value for kind, _, name, value in answer.changes if kind == "h"}
+    assert list(added) == ["Date", "Message-ID", "MIME-Version", "Feedback-ID", "CFBL-Address"]
+    assert added["Message-ID"].endswith("@elsewhere.test>") and added["Feedback-ID"] == "app:acme:relay"
+    milter.close()
+
+
+@pytest.fixture(scope="module")
+def refusing(request):
+    daemon = Daemon(request.config.getoption("--build-dir"), "unsafe = refuse")
+    daemon.write_directory()
+    daemon.start()
+    yield daemon
+    daemon.clean()
+
+
+EIGHT_BIT = "fine\r\ngr\u00fcn\r\n".encode()
+
+
+@pytest.mark.parametrize("field", [("X-Other", "1"), ("X-Other", "gr\u00fcn"), ("Content-Transfer-Encoding", "8bit")])
+def test_eight_bit_text_must_be_announced(refusing, field):
+    milter = refusing.connect()
+    headers = header("a@example.com", ("MIME-Version", "1.0"), field)
+    answer = milter.message(headers, EIGHT_BIT)
+    assert answer.text.startswith("550 5.6.0 Line 2 of the body has 8-bit text") and "[unsafe]" in answer.text
+    verify(milter.message(headers, EIGHT_BIT, parameters=["SIZE=100", "body=8bitmime"]), headers, EIGHT_BIT)
+    assert "[unsafe]" in milter.message(headers, EIGHT_BIT).text
+    milter.close()
+
+
+def test_eight_bit_text_stands_in_the_log(daemon, milter):
+    headers = header("a@example.com", ("MIME-Version", "1.0"), ("Content-Transfer-Encoding", "8bit"))
+    verify(milter.message(headers, EIGHT_BIT, queue_id="8B17", parameters=["BODY=8BITMIME"]), headers, EIGHT_BIT)
+    daemon.wait_for_log("8B17: customer=acme, login=app, from=a@example.com, domain=example.com, selector=rsa, action=signed, "
+                        "unsafe=8bit/line2")
+
+
+def test_what_bears_no_signature_cannot_break_one(refusing):
+    milter = refusing.connect()
+    for sender in ("a@unsigned.test", "partner@elsewhere.test"):
+        answer = milter.message(header(sender, ("X-Long", "x" * 500 + " " + "x" * 800)), b"x" * 999 + b"\r\n")
+        assert answer.accepted and not answer.changes
     milter.close()
 
 
@@ -402,6 +478,40 @@ def test_mail_without_a_login_may_be_somebodys(mailer, mailing):
     assert bounce.accepted and not bounce.changes
 
 
+def test_what_cannot_be_carried_out_is_given_back_to_whoever_paid(mailer):
+    """Also when the mail came without a login. The server goes deaf: what the milter asks for reaches nobody."""
+    milter = mailer.connect()
+    milter.begin(None, "a@fixed.test", ["b@example.net"])
+    milter.content(header("a@fixed.test"), b"Hello\r\n", "DEAF")
+    milter.macros("E", i="DEAF")
+    milter.socket.shutdown(socket.SHUT_RD)
+    milter.send("E")
+    mailer.wait_for_log("DEAF: customer=fixed, login=fixed, action=abandoned")
+    milter.close()
+
+
+def test_mail_without_a_login_is_whose_network_it_comes_from(make_daemon):
+    daemon = make_daemon("unauthenticated_login = 127.0.0.0/8=app, 2001:db8::/32=bulk")
+    daemon.write_directory()
+    daemon.start()
+    milter = daemon.connect()
+    for client, mine, other in (("127.0.0.1", "a@example.com", "a@globex.test"), ("2001:db8::9", "a@globex.test", "a@example.com")):
+        verify(milter.message(header(mine), login=None, client=client), header(mine))
+        assert "[from-foreign]" in milter.message(header(other), login=None, client=client).text
+    answer = milter.message(header(), login=None, client="192.0.2.1")
+    assert answer.accepted and not answer.changes
+    milter.close()
+
+
+def test_a_wrong_list_of_submitters_stops_the_start(make_daemon):
+    daemon = make_daemon("unauthenticated_login = here=app")
+    daemon.write_directory()
+    with pytest.raises(AssertionError, match="unauthenticated_login: an entry has something other than a network"):
+        daemon.start()
+    assert daemon.process.wait() == 78
+    daemon.process = None
+
+
 def test_tag_and_metadata_leave_the_message_for_the_event(daemon, milter):
     headers = header("a@example.com", ("X-Waybill-Tag", " invoice "),
                      ("X-Waybill-Metadata", '{"order":\n\t[1, -2.5e3, "\\u00e9"], "x": null}'))
@@ -480,6 +590,20 @@ def test_reload_by_usr1_keeps_sessions(own_daemon, own_milter):
         if "x=" not in own_milter.message(header()).inserted("DKIM-Signature")[0]:
             return
     raise AssertionError(own_daemon.log())
+
+
+def test_a_reload_takes_the_seal_keys_anew(own_daemon, own_milter):
+    """As after "waybill seal rotate --new-key": first the key, then what is sealed under it."""
+    verify(own_milter.message(header("a@both.test")), header("a@both.test"), count=2)
+    former = own_daemon.seal.read_text()
+    own_daemon.seal.write_text("ab" * 32 + "\n" + former)
+    own_daemon.reload()
+    own_daemon.write_directory()
+    verify(own_milter.message(header()), header())
+    own_daemon.seal.write_text("no key\n" + former)
+    own_daemon.reload()
+    own_daemon.wait_for_log("the keys read before stay")
+    verify(own_milter.message(header("a@both.test")), header("a@both.test"), count=2)
 
 
 def test_a_bad_configuration_changes_nothing(own_daemon, own_milter):

@@ -185,6 +185,16 @@ def test_bounce(stack, mailer):
     assert len(mailer.events(sent)) == 1
 
 
+def test_events_name_the_sender_that_the_application_gave(stack, mailer):
+    """Its return path is the relay's own matter; whoever looks for the address finds the message."""
+    sent = mailer.send("sender@dest.test")
+    assert sent.return_path.endswith(f"@{RETURN}")
+    assert {row["sender"] for row in mailer.rows("SELECT sender FROM waybill.events WHERE message_id = %s", sent.message_id)} == {
+        f"app@{DOMAIN}"}
+    assert mailer.posted(sent, "message.delivered", "delivered")["data"]["sender"] == f"app@{DOMAIN}"
+    assert sent.message_id in stack.node.waybill("gdpr", "export", f"app@{DOMAIN}", "--json").stdout
+
+
 def test_the_relays_own_notice_is_no_news(stack, mailer):
     """What the next hop refuses stands in the log; Postfix's notice to the return path says it a second time."""
     reply = submit(stack.node, mailer.login, f"app@{DOMAIN}", ["unknown-own@dest.test"],

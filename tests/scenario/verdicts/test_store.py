@@ -164,6 +164,7 @@ def fill_corners(world, customer, address):
     world.rows("INSERT INTO waybill.unparsed (source, template, why, lines, sample) VALUES ('s', %s, 'w', 1, %s)", customer, f"to=<{told}>")
     world.rows("INSERT INTO waybill.annotations VALUES (%s, 'QA', now(), %s, %s)", customer, f"for {address}",
                json.dumps({"for": told, "deep": [{told: f"a\n{address}, b"}, 1, None, {}]}))
+    world.rows("INSERT INTO waybill.annotations VALUES (%s, 'QS', now(), NULL, NULL, %s)", customer, told)
     world.rows("INSERT INTO waybill.unverified_reports (customer, why, kind, report) VALUES (%s, 'no token', 'bounce', %s)",
                customer, json.dumps({"recipient": told}))
     world.rows("INSERT INTO waybill.endpoints (customer, endpoint, url, format, sealed_secret) VALUES (%s, 'ep_aaaaaaaaaaaaaaaa', 'https://x', 'waybill', '')",
@@ -212,7 +213,7 @@ def test_gdpr_reaches_every_corner(world):
     for other in others:
         left = left.replace(other, "")
     assert address not in left, [line for line in left.splitlines() if address in line]
-    assert world.one("SELECT metadata FROM waybill.annotations WHERE customer = %s", customer) == {
+    assert world.one("SELECT metadata FROM waybill.annotations WHERE customer = %s AND queue_id = 'QA'", customer) == {
         "for": "erased@invalid", "deep": [{"erased@invalid": "a\nerased@invalid, b"}, 1, None, {}]}
     assert world.one("SELECT metadata ->> 'for' FROM waybill.events WHERE customer = %s AND metadata IS NOT NULL", customer) == "erased@invalid"
 

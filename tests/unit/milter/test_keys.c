@@ -125,7 +125,7 @@ static void a_damaged_seal_is_refused_alone(void **state)
 	buffer_free(&other);
 }
 
-static void the_last_good_one_stays_and_is_told_once(void **state)
+static void the_last_good_one_stays_and_is_told_of(void **state)
 {
 	struct fixture *f = *state;
 	struct buffer sealed = {0}, again = {0};
@@ -137,10 +137,39 @@ static void the_last_good_one_stays_and_is_told_once(void **state)
 	assert_non_null(why);
 	keys_release(f->keys, kept);
 	keys_release(f->keys, take(f, &bad, &why));
+	assert_non_null(why);
+	keys_release(f->keys, take(f, &good, &why));
 	assert_null(why);
 	keys_release(f->keys, entry);
 	buffer_free(&sealed);
 	buffer_free(&again);
+}
+
+/* A reload: what was sealed under a key unknown before is tried again, what is in memory stays. */
+static void a_renewed_seal_opens_what_the_former_could_not(void **state)
+{
+	struct fixture *f = *state;
+	struct buffer sealed = {0}, other = {0};
+	struct directory_key known = record(f, "a", &sealed);
+	const char *why;
+	char *error = NULL;
+	struct keys_entry *entry = take(f, &known, &why);
+	struct seal *former = f->seal;
+	assert_int_equal(unlink(f->path) | seal_create(f->path), 0);
+	f->seal = seal_open(f->path, &error);
+	struct directory_key new = record(f, "b", &other);
+	assert_null(take(f, &new, &why));
+	assert_non_null(why);
+	keys_renew_seal(f->keys, f->seal);
+	seal_close(&former);
+	struct keys_entry *opened = take(f, &new, &why), *kept = take(f, &known, &why);
+	assert_non_null(opened);
+	assert_ptr_equal(kept, entry);
+	keys_release(f->keys, opened);
+	keys_release(f->keys, kept);
+	keys_release(f->keys, entry);
+	buffer_free(&sealed);
+	buffer_free(&other);
 }
 
 static void another_public_half_or_none_is_refused(void **state)
@@ -235,7 +264,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_key_is_parsed_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_damaged_seal_is_refused_alone, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(the_last_good_one_stays_and_is_told_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_last_good_one_stays_and_is_told_of, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_renewed_seal_opens_what_the_former_could_not, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(another_public_half_or_none_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_key_in_use_outlives_its_place, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_threads, set_up, tear_down),

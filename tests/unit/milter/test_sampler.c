@@ -2,10 +2,14 @@
 
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -110,12 +114,51 @@ static void one_at_a_time(void **state)
 	buffer_free(&message);
 }
 
+/* The pid that the child has written to the file at PATH. */
+static pid_t wait_for_pid(const char *path)
+{
+	for (;;) {
+		int pid = 0;
+		FILE *file = fopen(path, "r");
+		int count = file ? fscanf(file, "%d;", &pid) : 0;
+		if (file)
+			fclose(file);
+		if (count == 1 && pid)
+			return pid;
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	}
+}
+
+/* Whoever stops the daemon waits for no check: a hung child is gone with it. */
+static void the_end_ends_a_hung_child(void **state)
+{
+	(void)state;
+	struct outcome outcome = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+	char folder[] = "/tmp/waybill-sampler-XXXXXX", path[64], script[256];
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof path, "%s/pid", folder);
+	snprintf(script, sizeof script, "echo \"$$;\" >%s.new && mv %s.new %s; exec sleep 86400", path, path, path);
+	const char *const command[] = {"/bin/sh", "-c", script, NULL};
+	struct sampler *sampler = sampler_new(command, 1, 86400000, done, &outcome);
+	struct buffer message = {0};
+	sampler_submit(sampler, TEXT("hung"), &message);
+	pid_t pid = wait_for_pid(path);
+	sampler_free(&sampler);
+	assert_int_equal(kill(pid, 0), -1);
+	assert_int_equal(outcome.count, 1);
+	assert_int_equal(outcome.result, SAMPLER_UNKNOWN);
+	buffer_free(&message);
+	unlink(path);
+	rmdir(folder);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(results_by_exit_status),
 		cmocka_unit_test(one_in_so_many),
 		cmocka_unit_test(one_at_a_time),
+		cmocka_unit_test(the_end_ends_a_hung_child),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
