@@ -25,7 +25,7 @@ struct meter {
 };
 
 /* Whom limits of scope network count, as policyd names it: "LOGIN/NETWORK", the client's /24 or /48. False when CLIENT
- * is no address, such as that of sendmail(1)'s mail. */
+ * is no address. */
 #define METER_NETWORK_SIZE 512
 bool meter_network(struct text login, struct text client, char out[METER_NETWORK_SIZE]);
 
