@@ -164,13 +164,15 @@ static struct text words_about(const struct report *report, size_t i, struct tex
 {
 	if (report->count == 1)
 		return words;
-	size_t at = text_search(words, report->recipient[i].address);
+	struct text address = report->recipient[i].address;
+	size_t at = address.len ? text_search(words, address) : SIZE_MAX;
 	if (at == SIZE_MAX)
 		return (struct text){0};
 	struct text about = text_head(text_from(words, at), MAX_ABOUT);
 	for (size_t k = 0; k < report->count; k++) {
-		size_t other = text_search(text_from(about, 1), report->recipient[k].address);
-		if (k != i && other != SIZE_MAX)
+		struct text its = report->recipient[k].address;
+		size_t other = k != i && its.len ? text_search(text_from(about, 1), its) : SIZE_MAX;
+		if (other != SIZE_MAX)
 			about = text_head(about, 1 + other);
 	}
 	return about;

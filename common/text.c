@@ -59,6 +59,8 @@ size_t text_rfind(struct text t, char c)
 
 size_t text_search(struct text t, struct text needle)
 {
+	if (!needle.len)
+		return 0;
 	const char *at = t.len ? memmem(t.ptr, t.len, needle.ptr, needle.len) : NULL;
 	return at ? (size_t)(at - t.ptr) : SIZE_MAX;
 }

@@ -56,7 +56,7 @@ bool text_starts_fold(struct text t, struct text prefix);
 bool text_ends(struct text t, struct text suffix);
 /* <0, 0 or >0 as memcmp, a prefix first. */
 int text_compare(struct text a, struct text b);
-/* The offset of the first (last) C in T, or of the first NEEDLE; SIZE_MAX when there is none. */
+/* The offset of the first (last) C in T, or of the first NEEDLE; SIZE_MAX when there is none. An empty one is at the begin. */
 size_t text_find(struct text t, char c);
 size_t text_rfind(struct text t, char c);
 size_t text_search(struct text t, struct text needle);

@@ -58,6 +58,7 @@ static void searches(void **state)
 	assert_true(text_find(t, 'x') == SIZE_MAX && text_rfind((struct text){0}, 'x') == SIZE_MAX);
 	assert_int_equal(text_search(t, TEXT("b=")), 2);
 	assert_true(text_search(t, TEXT("bc")) == SIZE_MAX);
+	assert_int_equal(text_search(t, (struct text){0}), 0);
 	assert_true(text_search_fold(TEXT("Hello World"), TEXT("WORLD")));
 	assert_false(text_search_fold(TEXT("Wor"), TEXT("world")));
 }
