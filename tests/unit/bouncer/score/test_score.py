@@ -47,8 +47,6 @@ def plainly_wrong(row, found):
     said = (found.diagnostic + " " + found.notice).lower()
     if row["reason"] == "filtered" and any(word in said for word in UNKNOWN_WORDS):
         return "the server says that the user is unknown: this labeller guesses at a filter behind it"
-    if row["reason"] == "notaccept" and "null mx" in said:
-        return "a null MX is permanent (RFC 7505 section 3), whatever status the sender made of it"
     return None
 
 
@@ -137,7 +135,7 @@ def test_suppression_is_right_and_complete(results):
     for row, found, verdict in score["false"]:
         print(f"  false: {row['file']} {row['reason']}: {verdict['category']} {verdict['rule']}: {found.diagnostic[:120]}")
     assert score["judged"][0] >= 0.98 and score["judged"][1] >= 0.90
-    assert score["strict"][0] >= 0.95
+    assert score["strict"][0] >= 0.98 and score["strict"][1] >= 0.90
 
 
 def test_categories(results):
