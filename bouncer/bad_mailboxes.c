@@ -12,11 +12,15 @@
 
 #define RECENT_US INT64_C(7200000000) /* the two hours that the guard looks at */
 
+struct noted {
+	struct buffer logins, accepted; /* of each bounce: arrays for Postgres, the time in seconds since 1970 */
+	int64_t count;
+};
+
 struct bad_mailboxes {
 	struct pg *pg;
 	struct counters *counters;
-	struct buffer logins, accepted; /* of each bounce: arrays for Postgres, the time in seconds since 1970 */
-	int64_t count;
+	struct noted open, sealed;
 };
 
 struct bad_mailboxes *bad_mailboxes_new(const char *conninfo, const struct counters_options *redis)
@@ -27,14 +31,20 @@ struct bad_mailboxes *bad_mailboxes_new(const char *conninfo, const struct count
 	return bad;
 }
 
+static void noted_free(struct noted *noted)
+{
+	buffer_free(&noted->logins);
+	buffer_free(&noted->accepted);
+}
+
 void bad_mailboxes_free(struct bad_mailboxes **bad)
 {
 	if (!*bad)
 		return;
 	pg_free(&(*bad)->pg);
 	counters_free(&(*bad)->counters);
-	buffer_free(&(*bad)->logins);
-	buffer_free(&(*bad)->accepted);
+	noted_free(&(*bad)->open);
+	noted_free(&(*bad)->sealed);
 	free(*bad);
 	*bad = NULL;
 }
@@ -46,12 +56,24 @@ void bad_mailboxes_note(struct bad_mailboxes *bad, const struct event *event, in
 	    event->time_us < now_us - RECENT_US)
 		return;
 	snprintf(accepted, sizeof accepted, "%" PRId64, event->session_start_us / 1000000);
-	if (!bad->count++) {
-		buffer_char(&bad->logins, '{');
-		buffer_char(&bad->accepted, '{');
+	struct noted *noted = &bad->open;
+	if (!noted->count++) {
+		buffer_char(&noted->logins, '{');
+		buffer_char(&noted->accepted, '{');
 	}
-	array_add(&bad->logins, event->login);
-	array_add(&bad->accepted, text_of(accepted));
+	array_add(&noted->logins, event->login);
+	array_add(&noted->accepted, text_of(accepted));
+}
+
+void bad_mailboxes_seal(struct bad_mailboxes *bad)
+{
+	struct noted empty = bad->sealed;
+	bad->sealed = bad->open;
+	bad->open = empty;
+	if (!bad->sealed.count)
+		return;
+	buffer_char(&bad->sealed.logins, '}');
+	buffer_char(&bad->sealed.accepted, '}');
 }
 
 static int64_t tell(struct bad_mailboxes *bad)
@@ -60,7 +82,7 @@ static int64_t tell(struct bad_mailboxes *bad)
 		"SELECT l.customer, l.login, count(*) FROM unnest($1::text[], $2::bigint[]) AS b (login, accepted) "
 		"JOIN waybill.logins AS l ON l.login = lower(b.login) AND "
 		"b.accepted >= coalesce(extract(epoch FROM l.guard_since)::bigint, 0) GROUP BY l.customer, l.login";
-	const char *const params[] = {buffer_string(&bad->logins), buffer_string(&bad->accepted)};
+	const char *const params[] = {buffer_string(&bad->sealed.logins), buffer_string(&bad->sealed.accepted)};
 	struct pg_result *rows;
 	int64_t told = 0;
 	if (pg_query(bad->pg, query, params, 2, &rows) != PG_OK)
@@ -75,13 +97,12 @@ static int64_t tell(struct bad_mailboxes *bad)
 
 void bad_mailboxes_tell(struct bad_mailboxes *bad, struct metrics *metrics)
 {
-	if (!bad->count)
+	struct noted *noted = &bad->sealed;
+	if (!noted->count)
 		return;
-	buffer_char(&bad->logins, '}');
-	buffer_char(&bad->accepted, '}');
 	int64_t told = tell(bad);
 	metrics_add(metrics, FOLLOW_BAD_MAILBOXES, BAD_MAILBOXES_TOLD, told);
-	metrics_add(metrics, FOLLOW_BAD_MAILBOXES, BAD_MAILBOXES_UNTOLD, bad->count - told);
-	bad->logins.len = bad->accepted.len = 0;
-	bad->count = 0;
+	metrics_add(metrics, FOLLOW_BAD_MAILBOXES, BAD_MAILBOXES_UNTOLD, noted->count - told);
+	noted->logins.len = noted->accepted.len = 0;
+	noted->count = 0;
 }

@@ -18,7 +18,9 @@ void bad_mailboxes_free(struct bad_mailboxes **bad);
 
 /* Takes note of an event, if it is such a bounce and no older than two hours at NOW_US. */
 void bad_mailboxes_note(struct bad_mailboxes *bad, const struct event *event, int64_t now_us);
-/* Tells Redis of what was noted, and forgets it: those of logins that exist, of messages that the guard has not
+/* What was noted so far is to be told. */
+void bad_mailboxes_seal(struct bad_mailboxes *bad);
+/* Tells Redis of that, and forgets it: those of logins that exist, of messages that the guard has not
  * forgotten. Counts in METRICS (follow_stats.h). */
 void bad_mailboxes_tell(struct bad_mailboxes *bad, struct metrics *metrics);
 

@@ -47,12 +47,13 @@ struct follow {
 	struct source *source;
 	struct bad_mailboxes *bad_mailboxes; /* of the events that are not stored yet */
 	int64_t log_time_us;
-	size_t lines;     /* read since the last commit */
+	bool committing;  /* a batch is closed and on its way; the next one fills */
+	size_t lines;     /* in the batch that fills */
 	int64_t since_ms; /* when the first of them was read */
 	int64_t partitions_at_ms;
 	bool waiting; /* for its log, and ours knows */
 	uint64_t dead, cut;
-	uint64_t behind;                /* bytes, at the last commit */
+	uint64_t behind;                /* bytes, by the last count */
 	struct pipeline_counts counted; /* told to Prometheus so far */
 };
 
@@ -159,17 +160,13 @@ static void count(struct follow *f)
 	metrics_set(metrics, FOLLOW_LOG_TIME, 0, f->log_time_us / 1000000);
 }
 
-/* Commits what was read: 0, or an exit status, or -1 to stop. */
-static int commit(struct follow *f)
+/* Waits until the batch that is on its way stands in Postgres: 0, or an exit status, or -1 to stop. */
+static int finish(struct follow *f)
 {
-	struct place place;
 	int wait_ms = BACKOFF_FIRST_MS;
 	enum pg_status status;
-	int failed = take_spools(f);
-	if (failed)
-		return failed;
-	source_place(f->source, &place);
-	store_seal(f->store, pipeline_track(f->pipeline), &place, f->log_time_us, source_behind(f->source));
+	if (!f->committing)
+		return 0;
 	while ((status = store_commit(f->store)) == PG_RETRY)
 		if (back_off(f, &wait_ms, store_error(f->store)))
 			return -1;
@@ -177,6 +174,7 @@ static int commit(struct follow *f)
 		log_error("postgres: %s", store_error(f->store));
 		return EX_TEMPFAIL;
 	}
+	f->committing = false;
 	is_back(f);
 	bad_mailboxes_tell(f->bad_mailboxes, f->settings->metrics);
 	count(f);
@@ -184,6 +182,23 @@ static int commit(struct follow *f)
 		log_warning("postgres refused %" PRIu64 " events; they are kept in support.dead_letters",
 			    store_dead(f->store) - f->dead);
 	f->dead = store_dead(f->store);
+	return 0;
+}
+
+/* Sends what was read on its way, behind what was sent before: 0, or an exit status, or -1 to stop. */
+static int commit(struct follow *f)
+{
+	struct place place;
+	int failed = finish(f);
+	if (!failed)
+		failed = take_spools(f);
+	if (failed)
+		return failed;
+	source_place(f->source, &place);
+	store_seal(f->store, pipeline_track(f->pipeline), &place, f->log_time_us, source_behind(f->source));
+	bad_mailboxes_seal(f->bad_mailboxes);
+	store_send(f->store);
+	f->committing = true;
 	f->lines = 0;
 	return 0;
 }
@@ -243,6 +258,9 @@ static int step(struct follow *f, int *wait_ms)
 	*wait_ms = 0;
 	if (store_events(f->store) || f->lines >= BATCH_LINES || waited_ms >= LINGER_MS)
 		return commit(f);
+	int failed = finish(f);
+	if (failed)
+		return failed;
 	report_trouble(f);
 	keep_partitions(f);
 	*wait_ms = f->lines ? (int)(LINGER_MS - waited_ms) : POLL_MS;
@@ -357,8 +375,8 @@ int follow_run(const struct follow_settings *settings)
 	while (status == 0)
 		status = round_of(sources);
 	for (struct follow *f = sources; f->log; f++) {
-		if (status == -1 && f->source && f->lines && !shared.away)
-			commit(f);
+		if (status == -1 && f->source && !shared.away && (!f->lines || commit(f) == 0))
+			finish(f);
 		close_one(f);
 	}
 	tail_close(&shared.spool);

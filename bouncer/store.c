@@ -1,5 +1,5 @@
-/* A batch is kept as rows until it is committed, because it may have to be sent again, or cut in two to find the row that
- * Postgres does not take. Sent, it is one call of waybill.record_batch with an array for each column. */
+/* A batch is kept until it is committed, because it may have to be sent again, or cut in two to find the row that Postgres does
+ * not take. Sent, it is one call of waybill.record_batch. While Postgres works on it, the next one fills. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,56 +13,11 @@
 #include "bouncer/event_ascii.h"
 #include "bouncer/format.h"
 #include "bouncer/store.h"
+#include "bouncer/told_event.h"
 #include "bouncer/unparsed.h"
 
 #define PARTITION_DAYS 5  /* yesterday, today and three to come */
 #define MAX_UNPARSED   64 /* shapes of lines that are not understood, in one batch */
-
-/* The columns of an event in the order of record_batch's parameters, behind "suppresses". */
-static const enum event_field columns[] = {
-	EVENT_ID,
-	EVENT_TYPE,
-	EVENT_TIME,
-	EVENT_HOST,
-	EVENT_INSTANCE,
-	EVENT_QUEUE_ID,
-	EVENT_ORIG_QUEUE_ID,
-	EVENT_MESSAGE_ID,
-	EVENT_SENDER,
-	EVENT_RECIPIENT,
-	EVENT_ORIG_RECIPIENT,
-	EVENT_RECIPIENT_DOMAIN,
-	EVENT_SASL_USERNAME,
-	EVENT_CLIENT_IP,
-	EVENT_SIZE,
-	EVENT_ATTEMPT,
-	EVENT_SMTP_CODE,
-	EVENT_ENHANCED_CODE,
-	EVENT_REMOTE_ENHANCED_CODE,
-	EVENT_STAGE,
-	EVENT_RESPONSE,
-	EVENT_REMOTE_MX,
-	EVENT_REMOTE_IP,
-	EVENT_REMOTE_PORT,
-	EVENT_REMOTE_TLS,
-	EVENT_PROVIDER,
-	EVENT_DELAY_TOTAL,
-	EVENT_DELAY_QUEUE,
-	EVENT_DELAY_ACTIVE,
-	EVENT_DELAY_CONNECT,
-	EVENT_DELAY_TRANSMIT,
-	EVENT_BOUNCE_CLASS,
-	EVENT_BOUNCE_CATEGORY,
-	EVENT_BOUNCE_SCOPE,
-	EVENT_BOUNCE_ASYNC,
-	EVENT_BOUNCE_RULE,
-	EVENT_REASON,
-	EVENT_TRUNCATED,
-	EVENT_SOURCE_KIND,
-	EVENT_PARTIAL,
-	EVENT_DETAIL,
-};
-#define COLUMNS (sizeof columns / sizeof *columns)
 
 enum {
 	PARAM_SOURCE,
@@ -81,10 +36,11 @@ enum {
 	PARAM_UNPARSED_WHY,
 	PARAM_UNPARSED_SAMPLE,
 	PARAM_UNPARSED_LINES,
-	PARAM_SUPPRESSES,
-	PARAM_EVENTS,
-	PARAMS = PARAM_EVENTS + COLUMNS
+	PARAMS /* and the events, binary */
 };
+
+static const char record_sql[] =
+	"SELECT waybill.record_batch($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17)";
 
 struct unparsed {
 	char *template, *sample;
@@ -92,16 +48,24 @@ struct unparsed {
 	uint64_t lines;
 };
 
-struct store {
-	struct pg *pg;
-	char *source;
-	int64_t batch;      /* the last one committed */
-	struct buffer rows; /* events: suppresses, then each column's length and bytes; length -1 is NULL */
-	size_t *row_at;     /* where each begins, and the end */
+struct batch {
+	struct buffer events; /* elements of waybill.told_event[] */
+	size_t *event_at;     /* where each begins, and the end */
 	size_t count, cap;
 	struct unparsed unparsed[MAX_UNPARSED];
 	size_t unparsed_count;
-	struct buffer param[PARAMS];
+};
+
+struct store {
+	struct pg *pg;
+	char *source;
+	int64_t last;                /* the batch committed last */
+	struct batch open, sealed;   /* the one that fills, and the one that goes to Postgres */
+	struct buffer param[PARAMS]; /* of the sealed one */
+	struct buffer told;
+	bool sent;
+	uint32_t told_type; /* waybill.told_event's oid, learnt on connection … */
+	uint64_t told_type_of;
 	uint64_t dead;
 };
 
@@ -120,15 +84,20 @@ struct store *store_new(const char *conninfo, const char *source)
 	return s;
 }
 
-static void clear(struct store *s)
+static void clear(struct batch *b)
 {
-	for (size_t i = 0; i < PARAMS; i++)
-		s->param[i].len = 0;
-	for (size_t i = 0; i < s->unparsed_count; i++) {
-		free(s->unparsed[i].template);
-		free(s->unparsed[i].sample);
+	for (size_t i = 0; i < b->unparsed_count; i++) {
+		free(b->unparsed[i].template);
+		free(b->unparsed[i].sample);
 	}
-	s->rows.len = s->count = s->unparsed_count = 0;
+	b->events.len = b->count = b->unparsed_count = 0;
+}
+
+static void batch_free(struct batch *b)
+{
+	clear(b);
+	buffer_free(&b->events);
+	free(b->event_at);
 }
 
 void store_free(struct store **store)
@@ -136,12 +105,12 @@ void store_free(struct store **store)
 	struct store *s = *store;
 	if (!s)
 		return;
-	clear(s);
+	batch_free(&s->open);
+	batch_free(&s->sealed);
 	for (size_t i = 0; i < PARAMS; i++)
 		buffer_free(&s->param[i]);
-	buffer_free(&s->rows);
+	buffer_free(&s->told);
 	pg_free(&s->pg);
-	free(s->row_at);
 	free(s->source);
 	free(s);
 	*store = NULL;
@@ -159,12 +128,12 @@ uint64_t store_dead(const struct store *s)
 
 size_t store_events(const struct store *s)
 {
-	return s->count;
+	return s->open.count;
 }
 
 size_t store_bytes(const struct store *s)
 {
-	return s->rows.len;
+	return s->open.events.len;
 }
 
 static enum pg_status load_open(struct store *s, struct track *track)
@@ -207,7 +176,7 @@ enum pg_status store_load(struct store *s, struct track *track, bool *found, str
 	if (status != PG_OK)
 		return status;
 	if (pg_rows(r)) {
-		s->batch = pg_int(r, 0, 0);
+		s->last = pg_int(r, 0, 0);
 		*found = place_read(r, place);
 	}
 	pg_result_free(&r);
@@ -223,42 +192,35 @@ enum pg_status store_partitions(struct store *s)
 			NULL);
 }
 
-static void add_row_field(struct buffer *rows, struct text value)
-{
-	int32_t len = value.ptr ? (int32_t)value.len : -1;
-	buffer_add(rows, &len, sizeof len);
-	buffer_text(rows, value);
-}
-
 void store_event(struct store *s, const struct event *event)
 {
+	struct batch *b = &s->open;
 	struct event_texts texts;
 	struct event_row row;
 	event_row_ascii(event, &texts, &row);
-	if (s->count + 2 > s->cap) {
-		s->cap = s->cap ? s->cap * 2 : 256;
-		s->row_at = memory_resize(s->row_at, s->cap, sizeof *s->row_at);
+	if (b->count + 2 > b->cap) {
+		b->cap = b->cap ? b->cap * 2 : 256;
+		b->event_at = memory_resize(b->event_at, b->cap, sizeof *b->event_at);
 	}
-	s->row_at[s->count++] = s->rows.len;
-	buffer_char(&s->rows, event_suppresses(event) ? 't' : 'f');
-	for (size_t i = 0; i < COLUMNS; i++)
-		add_row_field(&s->rows, row.field[columns[i]]);
-	s->row_at[s->count] = s->rows.len;
+	b->event_at[b->count++] = b->events.len;
+	told_event_add(&row, event->time_us, &b->events);
+	b->event_at[b->count] = b->events.len;
 }
 
 void store_unparsed(struct store *s, struct text line, const char *why)
 {
+	struct batch *b = &s->open;
 	struct buffer shape = {0};
 	unparsed_template(line, &shape);
 	struct text template = buffer_view(&shape);
 	size_t i = 0;
-	while (i < s->unparsed_count && !text_equal(text_of(s->unparsed[i].template), template))
+	while (i < b->unparsed_count && !text_equal(text_of(b->unparsed[i].template), template))
 		i++;
 	if (i < MAX_UNPARSED) {
-		struct unparsed *u = &s->unparsed[i];
-		if (i == s->unparsed_count) {
+		struct unparsed *u = &b->unparsed[i];
+		if (i == b->unparsed_count) {
 			*u = (struct unparsed){text_copy(template), text_copy(line), why, 0};
-			s->unparsed_count++;
+			b->unparsed_count++;
 		}
 		u->lines++;
 	}
@@ -290,12 +252,13 @@ static void seal_changes(struct store *s, struct track *track)
 static void seal_unparsed(struct store *s)
 {
 	brackets(s, PARAM_UNPARSED_TEMPLATE, PARAM_UNPARSED_LINES + 1, '{');
-	for (size_t i = 0; i < s->unparsed_count; i++) {
+	for (size_t i = 0; i < s->sealed.unparsed_count; i++) {
+		const struct unparsed *u = &s->sealed.unparsed[i];
 		char lines[24];
-		snprintf(lines, sizeof lines, "%" PRIu64, s->unparsed[i].lines);
-		array_add(&s->param[PARAM_UNPARSED_TEMPLATE], text_of(s->unparsed[i].template));
-		array_add(&s->param[PARAM_UNPARSED_WHY], text_of(s->unparsed[i].why));
-		array_add(&s->param[PARAM_UNPARSED_SAMPLE], text_of(s->unparsed[i].sample));
+		snprintf(lines, sizeof lines, "%" PRIu64, u->lines);
+		array_add(&s->param[PARAM_UNPARSED_TEMPLATE], text_of(u->template));
+		array_add(&s->param[PARAM_UNPARSED_WHY], text_of(u->why));
+		array_add(&s->param[PARAM_UNPARSED_SAMPLE], text_of(u->sample));
 		array_add(&s->param[PARAM_UNPARSED_LINES], text_of(lines));
 	}
 	brackets(s, PARAM_UNPARSED_TEMPLATE, PARAM_UNPARSED_LINES + 1, '}');
@@ -303,10 +266,13 @@ static void seal_unparsed(struct store *s)
 
 void store_seal(struct store *s, struct track *track, const struct place *place, int64_t log_time_us, uint64_t behind)
 {
+	struct batch empty = s->sealed;
+	s->sealed = s->open;
+	s->open = empty;
 	for (size_t i = 0; i < PARAMS; i++)
 		s->param[i].len = 0;
 	buffer_text(&s->param[PARAM_SOURCE], text_of(s->source));
-	buffer_format(&s->param[PARAM_BATCH], "%" PRId64, s->batch + 1);
+	buffer_format(&s->param[PARAM_BATCH], "%" PRId64, s->last + 1);
 	place_print(place, &s->param[PARAM_POSITION]);
 	char time[40];
 	event_time(log_time_us, time);
@@ -317,50 +283,45 @@ void store_seal(struct store *s, struct track *track, const struct place *place,
 	seal_unparsed(s);
 }
 
-static struct text take_field(const char **at)
+/* Once for each connection: the database may have been restored, and the type be another. */
+static enum pg_status learn_type(struct store *s)
 {
-	int32_t len;
-	memcpy(&len, *at, sizeof len);
-	*at += sizeof len;
-	struct text value = {len < 0 ? NULL : *at, len < 0 ? 0 : (size_t)len};
-	*at += value.len;
-	return value;
+	struct pg_result *r;
+	if (s->told_type && s->told_type_of == pg_connections(s->pg))
+		return PG_OK;
+	enum pg_status status = pg_query(s->pg, "SELECT 'waybill.told_event'::regtype::oid::bigint", NULL, 0, &r);
+	if (status != PG_OK)
+		return status;
+	s->told_type = (uint32_t)pg_int(r, 0, 0);
+	s->told_type_of = pg_connections(s->pg);
+	pg_result_free(&r);
+	return PG_OK;
 }
 
-/* The arrays of events FIRST up to END. */
-static void build_events(struct store *s, size_t first, size_t end)
+/* Sends events FIRST up to END; with the rest of the batch or without it: what is refused then is an event's fault. */
+static enum pg_status dispatch(struct store *s, size_t first, size_t end, bool whole)
 {
-	for (size_t i = PARAM_SUPPRESSES; i < PARAMS; i++)
-		s->param[i].len = 0;
-	brackets(s, PARAM_SUPPRESSES, PARAMS, '{');
-	for (size_t row = first; row < end; row++) {
-		const char *at = s->rows.ptr + s->row_at[row];
-		array_add(&s->param[PARAM_SUPPRESSES], text_at(at++, 1));
-		for (size_t i = 0; i < COLUMNS; i++)
-			array_add(&s->param[PARAM_EVENTS + i], take_field(&at));
-	}
-	brackets(s, PARAM_SUPPRESSES, PARAMS, '}');
-}
-
-/* One call with events FIRST up to END; with the rest of the batch or without it: what is refused then is an event's fault. */
-static enum pg_status call(struct store *s, size_t first, size_t end, bool whole)
-{
-	struct buffer sql = {0};
 	const char *params[PARAMS];
-	build_events(s, first, end);
-	buffer_text(&sql, TEXT("SELECT waybill.record_batch("));
-	for (size_t i = 0; i < PARAMS; i++) {
-		params[i] = buffer_string(&s->param[i]);
-		buffer_format(&sql, "%s$%zu", i ? "," : "", i + 1);
-	}
-	for (size_t i = PARAM_BATCH; i < PARAM_SUPPRESSES && !whole; i++)
-		params[i] = NULL;
+	const struct batch *b = &s->sealed;
+	enum pg_status status = learn_type(s);
+	if (status != PG_OK)
+		return status;
+	struct text events = {0};
+	if (end > first)
+		events = text_at(b->events.ptr + b->event_at[first], b->event_at[end] - b->event_at[first]);
+	s->told.len = 0;
+	told_event_array(s->told_type, events, end - first, &s->told);
+	for (size_t i = 0; i < PARAMS; i++)
+		params[i] = i < PARAM_BATCH || whole ? buffer_string(&s->param[i]) : NULL;
 	if (!s->param[PARAM_LOG_TIME].len)
 		params[PARAM_LOG_TIME] = NULL;
-	buffer_char(&sql, ')');
-	enum pg_status status = pg_query(s->pg, buffer_string(&sql), params, PARAMS, NULL);
-	buffer_free(&sql);
-	return status;
+	return pg_send_again(s->pg, record_sql, params, PARAMS, buffer_view(&s->told));
+}
+
+static enum pg_status call(struct store *s, size_t first, size_t end, bool whole)
+{
+	enum pg_status status = dispatch(s, first, end, whole);
+	return status == PG_OK ? pg_wait(s->pg, NULL) : status;
 }
 
 /* PostgreSQL manual, appendix A: what speaks about the data, not about the database or ourselves. */
@@ -373,11 +334,10 @@ static bool data_is_refused(const struct store *s)
 /* Puts event ROW aside, with what was said about it. */
 static enum pg_status bury(struct store *s, size_t row)
 {
-	struct event_row fields = {0};
+	char time[40];
+	struct event_row fields;
 	struct buffer json = {0};
-	const char *at = s->rows.ptr + s->row_at[row] + 1;
-	for (size_t i = 0; i < COLUMNS; i++)
-		fields.field[columns[i]] = take_field(&at);
+	told_event_read(s->sealed.events.ptr + s->sealed.event_at[row], time, &fields);
 	format_body(FORMAT_WAYBILL, &fields, &json);
 	char *error = text_copy(text_of(pg_error(s->pg)));
 	const char *const params[] = {s->source, error, buffer_string(&json)};
@@ -427,17 +387,23 @@ static enum pg_status call_rest(struct store *s)
 	return status;
 }
 
+void store_send(struct store *s)
+{
+	s->sent = dispatch(s, 0, s->sealed.count, true) == PG_OK;
+}
+
 enum pg_status store_commit(struct store *s)
 {
-	enum pg_status status = call(s, 0, s->count, true);
+	enum pg_status status = s->sent ? pg_wait(s->pg, NULL) : call(s, 0, s->sealed.count, true);
+	s->sent = false;
 	if (status == PG_FAILED && data_is_refused(s)) {
-		status = s->count ? bisect(s, 0, s->count) : PG_OK;
+		status = s->sealed.count ? bisect(s, 0, s->sealed.count) : PG_OK;
 		if (status == PG_OK)
 			status = call_rest(s);
 	}
 	if (status == PG_OK) {
-		s->batch++;
-		clear(s);
+		s->last++;
+		clear(&s->sealed);
 	} else if (status == PG_FAILED && strcmp(pg_sqlstate(s->pg), "WB001") != 0) {
 		/* No rights, no such function: the sysadmin's to mend, and nothing may be lost meanwhile. */
 		status = PG_RETRY;

@@ -21,17 +21,20 @@ enum pg_status store_load(struct store *store, struct track *track, bool *found,
 /* Makes partitions for yesterday and the days to come. */
 enum pg_status store_partitions(struct store *store);
 
-/* Adds to the batch; everything is copied. */
+/* Adds to the open batch; everything is copied. */
 void store_event(struct store *store, const struct event *event);
 void store_unparsed(struct store *store, struct text line, const char *why);
-/* Events in the batch, and bytes that they take. */
+/* Events in the open batch, and bytes that they take. */
 size_t store_events(const struct store *store);
 size_t store_bytes(const struct store *store);
 
-/* Closes the batch: takes TRACK's changes and the PLACE in the log behind its last line. LOG_TIME_US is that line's. */
+/* Closes the open batch, and opens the next: takes TRACK's changes and the PLACE in the log behind its last line. LOG_TIME_US
+ * is that line's. The closed batch before it is committed by then. */
 void store_seal(struct store *store, struct track *track, const struct place *place, int64_t log_time_us,
 		uint64_t behind);
-/* Commits a closed batch. PG_OK: it is empty and open again. PG_RETRY: nothing happened or nobody knows, call again; the
+/* Sends the closed batch, if that is possible now, and does not wait: the open one may be filled meanwhile. */
+void store_send(struct store *store);
+/* Commits the closed batch, sent or not. PG_OK: that is done. PG_RETRY: nothing happened or nobody knows, call again; the
  * same batch is never stored twice. PG_FAILED: another bouncer follows the source. A row that Postgres refuses is put
  * among the dead letters, and counted by store_dead(). */
 enum pg_status store_commit(struct store *store);

@@ -10,12 +10,15 @@
 
 /* More than any program repeats. */
 #define PREPARED_MAX 16
+/* Before the binary one. */
+#define PARAMS_MAX 32
 
 struct pg {
 	char *conninfo, *application;
 	PGconn *connection;
 	const char *prepared[PREPARED_MAX]; /* by this connection; the statement's name is its place */
 	size_t prepared_count;
+	uint64_t connections;
 	char sqlstate[6];
 	char *error;
 	pg_warn *warn;
@@ -114,6 +117,7 @@ static enum pg_status connect_now(struct pg *pg)
 		return PG_RETRY;
 	}
 	PQsetNoticeReceiver(pg->connection, take_notice, pg);
+	pg->connections++;
 	return PG_OK;
 }
 
@@ -189,6 +193,45 @@ enum pg_status pg_query_again(struct pg *pg, const char *sql, const char *const 
 	if (status != PG_OK)
 		return status;
 	return finish(pg, PQexecPrepared(pg->connection, name, (int)count, params, NULL, NULL, 0), result);
+}
+
+enum pg_status pg_send_again(struct pg *pg, const char *sql, const char *const *params, size_t count,
+			     struct text binary)
+{
+	char name[16];
+	const char *values[PARAMS_MAX + 1];
+	int lengths[PARAMS_MAX + 1] = {0}, formats[PARAMS_MAX + 1] = {0};
+	enum pg_status status = connect_now(pg);
+	if (status == PG_OK)
+		status = prepare(pg, sql, name, sizeof name);
+	if (status != PG_OK)
+		return status;
+	if (count > PARAMS_MAX)
+		abort(); /* as with PREPARED_MAX */
+	memcpy(values, params, count * sizeof *values);
+	values[count] = binary.ptr;
+	lengths[count] = (int)binary.len;
+	formats[count] = 1;
+	if (PQsendQueryPrepared(pg->connection, name, (int)count + 1, values, lengths, formats, 0))
+		return PG_OK;
+	status = finish(pg, NULL, NULL);
+	pg_disconnect(pg);
+	return status;
+}
+
+enum pg_status pg_wait(struct pg *pg, struct pg_result **result)
+{
+	if (result)
+		*result = NULL;
+	PGresult *answer = PQgetResult(pg->connection);
+	for (PGresult *more; (more = PQgetResult(pg->connection));)
+		PQclear(more);
+	return finish(pg, answer, result);
+}
+
+uint64_t pg_connections(const struct pg *pg)
+{
+	return pg->connections;
 }
 
 enum pg_status pg_script(struct pg *pg, const char *sql)

@@ -36,6 +36,11 @@ enum pg_status pg_query(struct pg *pg, const char *sql, const char *const *param
  * which lives as long as PG. */
 enum pg_status pg_query_again(struct pg *pg, const char *sql, const char *const *params, size_t count,
 			      struct pg_result **result);
+/* The same, without waiting for its end, with one more parameter behind the others in Postgres' binary form. PG_OK: it is
+ * sent, and pg_wait() is the next call. */
+enum pg_status pg_send_again(struct pg *pg, const char *sql, const char *const *params, size_t count,
+			     struct text binary);
+enum pg_status pg_wait(struct pg *pg, struct pg_result **result);
 /* Several statements without parameters, as psql would run a file. */
 enum pg_status pg_script(struct pg *pg, const char *sql);
 /* The socket, for LISTEN; -1 when not connected. pg_notified() reads and drops what arrived: was there any? */
@@ -43,6 +48,8 @@ int pg_socket(const struct pg *pg);
 bool pg_notified(struct pg *pg);
 /* Drops the connection. */
 void pg_disconnect(struct pg *pg);
+/* How many connections it has had: what was learnt on another one may not hold on this. */
+uint64_t pg_connections(const struct pg *pg);
 
 size_t pg_rows(const struct pg_result *result);
 size_t pg_columns(const struct pg_result *result);
