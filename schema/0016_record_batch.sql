@@ -77,7 +77,7 @@ BEGIN
 		SELECT t.ordinality AS place, coalesce(l.customer, '-') AS customer, l.login, t.occurred_at, l.last_used_at
 		FROM unnest(told) WITH ORDINALITY AS t
 		LEFT JOIN LATERAL (SELECT o.customer, o.login, o.last_used_at FROM waybill.logins o
-		                   WHERE o.login = lower(t.sasl_username) LIMIT 1) AS l ON true
+		                   WHERE o.login = lower(t.sasl_username COLLATE "C") COLLATE "default" LIMIT 1) AS l ON true
 	), used AS (
 		SELECT w.login, max(w.occurred_at) AS at FROM whose w
 		WHERE w.login IS NOT NULL AND coalesce(w.last_used_at, '-infinity') < w.occurred_at - interval '10 minutes'
@@ -185,7 +185,9 @@ DROP FUNCTION waybill.judge_recipients;
 CREATE FUNCTION waybill.judge_recipients(customers text[], told waybill.told_event[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	failed text[];
+	whose text[];
+	times timestamptz[];
+	ids text[];
 	first timestamptz;
 	last timestamptz;
 	e waybill.events;
@@ -214,15 +216,17 @@ BEGIN
 		WHERE v.type = 'message.delivered' AND s.customer = v.customer AND s.recipient = v.recipient
 		  AND s.failed_at <= v.occurred_at AND NOT s.async
 	)
-	-- A delivery between two failures of one batch counts where it stands. FIRST and LAST let Postgres leave the other days alone.
-	SELECT array_agg(v.event_id), min(v.occurred_at), max(v.occurred_at) INTO failed, first, last FROM v
+	-- A delivery between two failures of one batch counts where it stands.
+	SELECT array_agg(v.customer), array_agg(v.occurred_at), array_agg(v.event_id), min(v.occurred_at), max(v.occurred_at)
+	INTO whose, times, ids, first, last FROM v
 	WHERE v.customer <> '-' AND v.type IN ('message.bounced', 'message.complained', 'message.delivered')
 	  AND (v.customer, v.recipient) IN (SELECT f.customer, f.recipient FROM v AS f
 	                                    WHERE f.type IN ('message.bounced', 'message.complained'));
+	-- FIRST and LAST let Postgres leave the other days alone.
 	FOR e IN
-		SELECT v.* FROM ROWS FROM (unnest(customers), unnest(told)) AS i (customer)
+		SELECT v.* FROM unnest(whose, times, ids) AS f (customer, occurred_at, event_id)
 		JOIN waybill.events v USING (customer, occurred_at, event_id)
-		WHERE i.event_id = ANY (failed) AND v.occurred_at BETWEEN first AND last
+		WHERE v.occurred_at BETWEEN first AND last
 		ORDER BY v.customer, v.recipient, v.occurred_at, v.seq
 	LOOP
 		IF e.type = 'message.delivered' THEN
@@ -254,7 +258,9 @@ BEGIN
 		PERFORM waybill.judge_domains(ARRAY(
 			SELECT v FROM ROWS FROM (unnest(customers), unnest(told)) AS i (customer)
 			JOIN waybill.events v USING (customer, occurred_at, event_id)
-			WHERE i.type IN ('message.delivered', 'message.bounced')));
+			WHERE i.type IN ('message.delivered', 'message.bounced')
+			  AND v.occurred_at BETWEEN (SELECT min(t.occurred_at) FROM unnest(told) AS t)
+			                        AND (SELECT max(t.occurred_at) FROM unnest(told) AS t)));
 	END IF;
 END $$;
 

@@ -6,6 +6,7 @@ how many events a second record_batch takes with all that follows from them.
 
 Real PostgreSQL in a folder of its own; ten million events in forty days of partitions, one customer with a tenth of them."""
 
+import json
 import os
 import pathlib
 import random
@@ -16,11 +17,15 @@ import time
 
 import psycopg2
 
-import bench
-from directory import Postgres
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+import bench  # noqa: E402
+from directory import Postgres  # noqa: E402
+from tests.stack import told  # noqa: E402
 
 EVENTS, ASKS = bench.amount(10_000_000, 200_000), bench.amount(2000, 200)
 CUSTOMERS, DAYS = 1000, 40
+HARD = {"type": "message.bounced", "bounce_class": "hard", "bounce_category": "bad-mailbox", "bounce_scope": "recipient"}
 WARM = 20  # questions before the clock counts: a connection of support's stays open and knows its plans
 LOAD = """
 SELECT waybill.ensure_partitions((now() - interval '{days} days')::date, {days} + 1);
@@ -96,26 +101,16 @@ def ask_cold(connect, question):
 
 
 def record(cursor, batches, size):
-    """Through record_batch as the bouncer calls it; a twentieth are bounces."""
-    cursor.execute("SELECT unnest(proargnames), format_type(unnest(proargtypes), NULL) FROM pg_proc WHERE proname = 'record_batch'")
-    signature = cursor.fetchall()
-    sql = f"SELECT waybill.record_batch({', '.join(f'%s::{kind}' for _, kind in signature)})"
+    """Batches through record_batch, as arrays that lie ready; a twentieth of the events are bounces."""
+    cursor.execute("CREATE TEMP TABLE batches (n integer, told waybill.told_event[])")
+    for batch in range(batches):
+        events = [{**told.LEAST, "event_id": f"new_{batch}_{i}", "occurred_at": "now", "type": "message.delivered",
+                   "queue_id": f"N{batch}{i}", "recipient": f"n{batch}{i}@d{i % 500}.example", "recipient_domain": f"d{i % 500}.example",
+                   "sasl_username": f"app@c{i % CUSTOMERS}", **(HARD if i % 20 == 0 else {})} for i in range(size)]
+        cursor.execute(f"INSERT INTO batches SELECT %s, {told.TOLD}", (batch, json.dumps(events)))
     begin = time.perf_counter()
     for batch in range(batches):
-        hard = [i % 20 == 0 for i in range(size)]
-        columns = {"event_id": [f"new_{batch}_{i}" for i in range(size)], "occurred_at": ["now()"] * size,
-                   "type": ["message.bounced" if h else "message.delivered" for h in hard], "host": ["mx1"] * size,
-                   "instance": ["postfix"] * size, "queue_id": [f"N{batch}{i}" for i in range(size)],
-                   "recipient": [f"n{batch}{i}@d{i % 500}.example" for i in range(size)],
-                   "recipient_domain": [f"d{i % 500}.example" for i in range(size)],
-                   "sasl_username": [f"app@c{i % CUSTOMERS}" for i in range(size)], "truncated": [False] * size,
-                   "partial": [False] * size, "source_kind": ["log"] * size, "suppresses": hard, "bounce_async": [False] * size,
-                   "bounce_class": ["hard" if h else None for h in hard], "bounce_category": ["bad-mailbox" if h else None for h in hard],
-                   "bounce_scope": ["recipient" if h else None for h in hard]}
-        values = [columns.get(name) or ([None] * size if kind.endswith("[]") and not name.startswith(("gone_", "open_", "unparsed_"))
-                                        else [] if kind.endswith("[]") else "bench" if name == "source" else None)
-                  for name, kind in signature]
-        cursor.execute(sql, values)
+        cursor.execute(told.RECORD % "told" + " FROM batches WHERE n = %s", (batch,))
     return batches * size / (time.perf_counter() - begin)
 
 

@@ -8,6 +8,8 @@ import subprocess
 import psycopg2
 import pytest
 
+from tests.stack import told
+
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 WAYBILL = os.environ.get("WAYBILL", str(ROOT / "build/dev/bin/waybill"))
 DAY = datetime.datetime(2026, 11, 20, 12, 0, tzinfo=datetime.timezone.utc)
@@ -28,8 +30,6 @@ class World:
         self.conf.write_text(reach + "waybill_admin\n")  # every command has what it needs by the grants
         self.db = psycopg2.connect("")
         self.db.autocommit = True
-        self.signature = self.rows("SELECT unnest(proargnames), format_type(unnest(proargtypes), NULL) FROM pg_proc "
-                                   "WHERE proname = 'record_batch'")
 
     def run(self, *words, code=0, stdin=None):
         done = subprocess.run([WAYBILL, "-c", str(self.conf), *words], capture_output=True, text=True, input=stdin)
@@ -54,23 +54,10 @@ class World:
         self.number += 1
         return dict({"type": f"message.{kind}", "sasl_username": f"app@{customer}", "recipient": recipient,
                      "recipient_domain": recipient.split("@")[1], "occurred_at": at, "event_id": f"evt_{self.number}",
-                     "host": "mx1", "instance": "postfix", "queue_id": f"Q{self.number}", "truncated": False, "partial": False,
-                     "source_kind": "log", "suppresses": False, "bounce_async": False}, **more)
+                     "queue_id": f"Q{self.number}", "bounce_async": False}, **more)
 
     def record(self, *events):
-        """Through the bouncer's door."""
-        names, values = [], []
-        for name, kind in self.signature:
-            names.append(f'"{name}" => %s::{kind}')
-            if name == "source":
-                values.append("test")
-            elif kind.endswith("[]") and not name.startswith(("gone_", "open_", "unparsed_")):
-                values.append([event.get(name) for event in events])
-            elif kind.endswith("[]"):
-                values.append([])
-            else:
-                values.append(None)
-        return self.one(f"SELECT waybill.record_batch({', '.join(names)})", *values)
+        return told.record(self.one, events)
 
     def suppression(self, customer, recipient):
         found = self.rows("SELECT reason, expires_at FROM waybill.suppressions WHERE customer = %s AND recipient = %s",

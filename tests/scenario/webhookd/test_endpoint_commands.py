@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from tests.stack import told
 from tests.stack.verifier import PythonVerifier
 
 
@@ -189,34 +190,6 @@ def test_wrong_words(waybill, words, status, says):
     assert says in waybill("endpoint", *words, status=status)
 
 
-def record(relay, events):
-    """Hands EVENTS to the door that the bouncer uses; its arguments are looked up, so that new ones are NULL."""
-    names = relay.sql("SELECT unnest(proargnames) AS name, unnest(proargtypes::oid[])::regtype::text AS type FROM pg_proc"
-                      " WHERE proname = 'record_batch'")
-    known = {"event_id", "type", "occurred_at", "host", "instance", "queue_id", "recipient", "sasl_username",
-             "bounce_category"}
-    words, values = [], []
-    for argument in names:
-        name, kind = argument["name"], argument["type"]
-        if not kind.endswith("[]"):
-            words.append(f'NULL::{kind}')
-        elif name in known:
-            words.append(f'%s::{kind}')
-            values.append([event[name] for event in events])
-        elif name in ("suppresses", "truncated", "partial"):
-            words.append(f'%s::{kind}')
-            values.append([False] * len(events))
-        elif name == "source_kind":
-            words.append(f'%s::{kind}')
-            values.append(["log"] * len(events))
-        elif name.startswith(("gone_", "open_", "unparsed_")):
-            words.append(f"'{{}}'::{kind}")
-        else:
-            words.append(f'%s::{kind}')
-            values.append([None] * len(events))
-    relay.sql(f"SELECT waybill.record_batch({', '.join(words)})", *values)
-
-
 def test_deferred_flood_and_paused(relay):
     """First deferral, each new category, one every four hours; another recipient is another matter."""
     active, _ = relay.endpoint("https://localhost/x")
@@ -233,9 +206,9 @@ def test_deferred_flood_and_paused(relay):
              ("owed", deferral("f6", "02:30", recipient="b@x.example")), ("owed", deferral("f7", "05:01")),
              ("kept", deferral("f8", "05:30")), ("owed", deferral("f9", "05:40", type="message.delivered"))]
     for _, event in plays:
-        record(relay, [event])
+        told.record(relay.sql, [event])
     together = [deferral("g1", "07:00", recipient="c@x.example"), deferral("g2", "07:05", recipient="c@x.example")]
-    record(relay, together)
+    told.record(relay.sql, together)
     wanted = [event["event_id"] for fate, event in plays if fate == "owed"] + ["g1"]
     for endpoint, owed in (active, wanted), (paused, wanted), (disabled, []):
         got = relay.sql("SELECT event_id FROM waybill.deliveries WHERE endpoint = %s ORDER BY event_id", endpoint)
