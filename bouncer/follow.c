@@ -16,8 +16,8 @@
 #include "bouncer/store.h"
 
 /* A batch ends at the first of these. More rows make the database no faster, fewer make it slower. */
-#define BATCH_EVENTS 3000
-#define BATCH_LINES  24000
+#define BATCH_EVENTS 1000
+#define BATCH_LINES  8000
 #define BATCH_BYTES  (4 << 20)
 /* Lines that made no event wait for company; those that did do not. */
 #define LINGER_MS 200

@@ -62,7 +62,6 @@ struct store {
 	int64_t last;                /* the batch committed last */
 	struct batch open, sealed;   /* the one that fills, and the one that goes to Postgres */
 	struct buffer param[PARAMS]; /* of the sealed one */
-	struct buffer told;
 	bool sent;
 	uint32_t told_type; /* waybill.told_event's oid, learnt on connection … */
 	uint64_t told_type_of;
@@ -109,7 +108,6 @@ void store_free(struct store **store)
 	batch_free(&s->sealed);
 	for (size_t i = 0; i < PARAMS; i++)
 		buffer_free(&s->param[i]);
-	buffer_free(&s->told);
 	pg_free(&s->pg);
 	free(s->source);
 	free(s);
@@ -303,19 +301,21 @@ static enum pg_status dispatch(struct store *s, size_t first, size_t end, bool w
 {
 	const char *params[PARAMS];
 	const struct batch *b = &s->sealed;
+	struct buffer told = {0};
 	enum pg_status status = learn_type(s);
 	if (status != PG_OK)
 		return status;
 	struct text events = {0};
 	if (end > first)
 		events = text_at(b->events.ptr + b->event_at[first], b->event_at[end] - b->event_at[first]);
-	s->told.len = 0;
-	told_event_array(s->told_type, events, end - first, &s->told);
+	told_event_array(s->told_type, events, end - first, &told);
 	for (size_t i = 0; i < PARAMS; i++)
 		params[i] = i < PARAM_BATCH || whole ? buffer_string(&s->param[i]) : NULL;
 	if (!s->param[PARAM_LOG_TIME].len)
 		params[PARAM_LOG_TIME] = NULL;
-	return pg_send_again(s->pg, record_sql, params, PARAMS, buffer_view(&s->told));
+	status = pg_send_again(s->pg, record_sql, params, PARAMS, buffer_view(&told));
+	buffer_free(&told);
+	return status;
 }
 
 static enum pg_status call(struct store *s, size_t first, size_t end, bool whole)
