@@ -13,7 +13,7 @@ CREATE TYPE waybill.told_event AS (
 	reason text, truncated text, source_kind text, partial text, detail text
 );
 
-CREATE FUNCTION waybill.told(e waybill.events) RETURNS waybill.told_event LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION waybill.told(e waybill.events) RETURNS waybill.told_event LANGUAGE sql STABLE AS $$
 	SELECT ROW(e.event_id, e.type, e.occurred_at, e.host, e.instance, e.queue_id,
 		e.orig_queue_id, e.message_id, e.sender, e.recipient, e.orig_recipient, e.recipient_domain,
 		e.sasl_username, host(e.client_ip), e.size, e.attempt,
@@ -166,6 +166,8 @@ BEGIN
 	IF batch IS NOT NULL AND NOT waybill.keep_place(source, batch, "position", log_time, behind, gone_host, gone_instance,
 		gone_queue_id, open_host, open_instance, open_queue_id, open_state, unparsed_template, unparsed_why, unparsed_sample,
 		unparsed_lines) THEN
+		RETURN 0;
+	ELSIF cardinality(told) = 0 THEN
 		RETURN 0;
 	END IF;
 	-- Nearly always all of them are new.
