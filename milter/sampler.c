@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -104,12 +105,6 @@ static bool wait_ready(const struct child *child, int fd, short events)
 	return left_ms > 0 && poll(ready, 2, (int)left_ms) > 0 && !ready[1].revents;
 }
 
-static bool is_late(const struct child *child)
-{
-	struct pollfd wake = {.fd = child->wake, .events = POLLIN};
-	return now_ms() >= child->end_ms || poll(&wake, 1, 0) > 0;
-}
-
 static void write_message(struct child *child, struct text message)
 {
 	while (message.len && wait_ready(child, child->in, POLLOUT)) {
@@ -134,15 +129,17 @@ static struct text read_line(const struct child *child, char *line)
 	return text_trim(text_at(line, used));
 }
 
-/* Its exit status; -1 when it had to be ended. It has closed its output, or its time is over. */
+/* Its exit status; -1 when it had to be ended, or ended otherwise. */
 static int reap(const struct child *child)
 {
-	int status;
-	bool late = is_late(child);
+	int status, ended = pidfd_open(child->pid, 0);
+	bool late = ended < 0 || !wait_ready(child, ended, POLLIN);
 	if (late)
 		kill(child->pid, SIGKILL);
 	while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
 		;
+	if (ended >= 0)
+		close(ended);
 	close(child->out);
 	return !late && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }

@@ -76,6 +76,8 @@ static void results_by_exit_status(void **state)
 		{"kill -SEGV $$", 60000, SAMPLER_UNKNOWN, "no answer in time"},
 		{"exec sleep 600", 100, SAMPLER_UNKNOWN, "no answer in time"},                 /* reads nothing */
 		{"cat >/dev/null; exec sleep 600", 500, SAMPLER_UNKNOWN, "no answer in time"}, /* says nothing */
+		{"cat >/dev/null; exec sleep 600 >&-", 500, SAMPLER_UNKNOWN,
+		 "no answer in time"}, /* will say nothing */
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		check((const char *const[]){"/bin/sh", "-c", cases[i].script, NULL}, cases[i].timeout_ms,
