@@ -56,8 +56,15 @@ class Process:
         return children
 
     def cpu_s(self):
-        """To the nanosecond: the clock of clock_getcpuclockid(3), threads that ended included."""
-        return sum(time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED) for pid in self.pids())
+        """To the nanosecond: the clock of clock_getcpuclockid(3), threads that ended included; a child that ends is not."""
+        total = 0
+        for pid in self.pids():
+            try:
+                total += time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED)
+            except OSError:
+                if pid == self.popen.pid:
+                    raise
+        return total
 
     def rss_kib(self, kind="VmRSS"):
         """KIND: VmRSS all that is resident, RssAnon its own memory, RssFile what it maps of files."""
