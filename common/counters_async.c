@@ -281,12 +281,16 @@ static void ask_again(redisAsyncContext *redis, struct question *q)
 static const char *read_reply(const struct question *q, const redisReply *reply, struct counters_result *result)
 {
 	int64_t values[COUNTERS_SCRIPT_VALUES];
-	size_t count = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
-	if (count > sizeof values / sizeof *values)
-		count = 0;
-	for (size_t i = 0; i < count; i++)
-		values[i] = reply->element[i]->integer;
-	return counters_script_result(&q->expected, values, count, result);
+	size_t count = 0, elements = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
+	struct text facts = TEXT("");
+	for (size_t i = 0; i < elements && count < sizeof values / sizeof *values; i++) {
+		const redisReply *element = reply->element[i];
+		if (element->type == REDIS_REPLY_STRING)
+			facts = text_at(element->str, element->len);
+		else
+			values[count++] = element->integer;
+	}
+	return counters_script_result(&q->expected, values, count, facts, result);
 }
 
 static void answered(redisAsyncContext *redis, void *answer, void *context)
@@ -385,10 +389,6 @@ void counters_async_charge(struct counters_async *counters, const struct counter
 		counters->timer_set = true;
 		set_timer(counters->timer, counters->timeout_us);
 	}
-}
-
-void counters_async_suspend(struct counters_async *counters, struct text customer, struct text login, int64_t since)
-{
 	if (++counters->unwritten >= PIPELINE)
 		counters_async_flush(counters);
 }
@@ -402,6 +402,10 @@ void counters_async_flush(struct counters_async *counters)
 		return;
 	counters->unwritten = 0;
 	redisAsyncHandleWrite(redis);
+}
+
+void counters_async_suspend(struct counters_async *counters, struct text customer, struct text login, int64_t since)
+{
 	struct buffer call = {0};
 	if (counters->only_local && counters->local)
 		counters_local_suspend(counters->local, customer, login, since);

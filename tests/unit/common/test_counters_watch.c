@@ -153,7 +153,7 @@ static void hours_and_days_go_by(void **state)
 	freeReplyObject(redisCommand(redis, "SET wb:{acme}:t:turn:s %s", "nonsense"));
 	assert_int_equal(send_one("turn", "", 1).volume, 1);
 	char present[128], entry[32], get[96];
-	snprintf(present, sizeof present, "0 %lld 40 9 11 6 0 -", (long long)hour - 1);
+	snprintf(present, sizeof present, "0 - %lld 40 9 11 6 0", (long long)hour - 1);
 	freeReplyObject(redisCommand(redis, "SET wb:{acme}:t:turn:s %s", present));
 	struct takeover_facts facts = look("turn", 0);
 	assert_int_equal(facts.volume_before, 40);
@@ -166,7 +166,7 @@ static void hours_and_days_go_by(void **state)
 	snprintf(entry, sizeof entry, "%lld 40", (long long)(hour - 1) / WEEK);
 	assert_string_at(get, entry);
 	/* Nine days later in one step: the day's networks are a habit, and the HyperLogLog begins anew. */
-	snprintf(present, sizeof present, "0 %lld 4 0 0 6 2 -", (long long)hour - 216);
+	snprintf(present, sizeof present, "0 - %lld 4 0 0 6 2", (long long)hour - 216);
 	freeReplyObject(redisCommand(redis, "SET wb:{acme}:t:turn:s %s", present));
 	facts = send_one("turn", "10.0.9.0/24", 1);
 	assert_int_equal(facts.networks, 1);
@@ -204,7 +204,7 @@ static void a_burst_is_no_habit(void **state)
 	(void)state;
 	int64_t hour = hour_now(), week = (hour - 1) / WEEK, slot = (hour - 1) % WEEK;
 	char present[128], entry[32], get[96];
-	snprintf(present, sizeof present, "0 %lld 100000 0 40 0 0 -", (long long)hour - 1);
+	snprintf(present, sizeof present, "0 - %lld 100000 0 40 0 0", (long long)hour - 1);
 	freeReplyObject(redisCommand(redis, "SET wb:{acme}:t:burst:s %s", present));
 	snprintf(entry, sizeof entry, "%lld 40.00", (long long)week - 1);
 	freeReplyObject(redisCommand(redis, "HSET wb:{acme}:t:burst:h first %lld %lld %s", (long long)week - 3,
@@ -222,7 +222,7 @@ static void local_time_counts(void **state)
 	char get[] = "GET wb:{acme}:t:berlin:s", wanted[64];
 	request.watch.utc_offset = 7200;
 	ask(&request, COUNTERS_CHARGED);
-	snprintf(wanted, sizeof wanted, "0 %lld 1 0 0 0 0 -", (long long)hour_now() + 2);
+	snprintf(wanted, sizeof wanted, "0 - %lld 1 0 0 0 0", (long long)hour_now() + 2);
 	assert_string_at(get, wanted);
 	/* The end of daylight saving time: the clock goes back, and the hour goes on. */
 	request.watch.utc_offset = 3600;
@@ -285,7 +285,7 @@ static void every_key_expires(void **state)
 {
 	(void)state;
 	char present[64];
-	snprintf(present, sizeof present, "0 %lld 40 9 11 6 0 -", (long long)hour_now() - 1);
+	snprintf(present, sizeof present, "0 - %lld 40 9 11 6 0", (long long)hour_now() - 1);
 	freeReplyObject(redisCommand(redis, "SET wb:{acme}:t:ends:s %s", present));
 	send_one("ends", "10.0.1.0/24", 1);
 	counters_bounces(counters, TEXT("acme"), TEXT("ends"), 5);
