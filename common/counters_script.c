@@ -398,22 +398,22 @@ static const char *read_charge(const struct counters_expected *expected, const i
 	}
 	if (count != 2 + expected->count || (values[0] != ANSWER_CHARGED && values[0] != ANSWER_REFUSED))
 		return "not an answer of the charge script";
-	struct counters_result judged;
-	counters_script_judge(expected, values[1], values + 2, &judged);
+	counters_script_judge(expected, values[1], values + 2, out);
 	bool refused = values[0] == ANSWER_REFUSED;
-	if (refused != (judged.answer == COUNTERS_REFUSED))
-		return "the charge script and the limits disagree";
-	*out = judged;
-	return NULL;
+	return refused == (out->answer == COUNTERS_REFUSED) ? NULL : "the charge script and the limits disagree";
 }
 
 const char *counters_script_result(const struct counters_expected *expected, const int64_t *values, size_t count,
 				   struct text facts, struct counters_result *out)
 {
 	size_t rest = expected->watched ? COUNTERS_SCRIPT_FACTS : 0;
+	const char *why = "not an answer of the charge script";
 	*out = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
-	if (count < 2 + rest)
-		return "not an answer of the charge script";
-	const char *why = read_charge(expected, values, count - rest, out);
-	return why || !rest ? why : read_facts(facts, values + count - rest, out);
+	if (count >= 2 + rest)
+		why = read_charge(expected, values, count - rest, out);
+	if (!why && rest)
+		why = read_facts(facts, values + count - rest, out);
+	if (why)
+		*out = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
+	return why;
 }

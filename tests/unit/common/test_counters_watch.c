@@ -15,6 +15,7 @@
 #include <hiredis/hiredis.h>
 
 #include "common/counters_async.h"
+#include "common/counters_script.h"
 #include "common/counters_sync.h"
 #include "tests/unit/common/redis_server.h"
 
@@ -281,6 +282,28 @@ static void a_suspension_is_known_to_all(void **state)
 	libevent_global_shutdown();
 }
 
+static void an_answer_that_is_none_is_unavailable(void **state)
+{
+	(void)state;
+	static const struct {
+		struct text facts;
+		enum counters_answer answer;
+	} rows[] = {
+		{TEXT("1 2 3 4 5"), COUNTERS_CHARGED},      {TEXT(""), COUNTERS_UNAVAILABLE},
+		{TEXT("1 2 3 4"), COUNTERS_UNAVAILABLE},    {TEXT("1 2 3 4 x"), COUNTERS_UNAVAILABLE},
+		{TEXT("1 2  3 4 5"), COUNTERS_UNAVAILABLE},
+	};
+	const int64_t values[] = {0, 1790000000000000, 7, 0};
+	const struct counters_expected expected = {.watched = true};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct counters_result result;
+		const char *why = counters_script_result(&expected, values, 4, rows[i].facts, &result);
+		assert_int_equal(why == NULL, rows[i].answer == COUNTERS_CHARGED);
+		assert_int_equal(result.answer, rows[i].answer);
+		assert_int_equal(result.watched, why == NULL);
+	}
+}
+
 static void every_key_expires(void **state)
 {
 	(void)state;
@@ -345,6 +368,7 @@ int main(void)
 		cmocka_unit_test(bounces_are_those_of_two_hours),
 		cmocka_unit_test(a_new_beginning_forgets),
 		cmocka_unit_test(a_suspension_is_known_to_all),
+		cmocka_unit_test(an_answer_that_is_none_is_unavailable),
 		cmocka_unit_test(every_key_expires),
 		cmocka_unit_test(an_absent_redis_tells_nothing),
 	};
