@@ -67,6 +67,7 @@ class Target:
         self.process, self.address, self.load = process, address, load
 
     def run(self, **more):
+        os.sync()  # what one has left for the disk is not the next one's work
         options = {"requests": REQUESTS, "warmup": min(2000, REQUESTS // 5), **self.load, **more}
         words = [f"{name}={value}" for name, value in options.items()]
         before = cpu_ns(self.process)
