@@ -1,10 +1,11 @@
 /* Redis for a libevent loop: see counters_async.h.
  *
  * hiredis buffers what is asked; it is written when some questions have come together, and at the end of a round of the
- * loop: Redis answers the first ones while the others are still being read. Questions are answered in order, so the oldest one waits longest: one timer at the front of a queue
- * serves them all (hiredis 0.14 has none). When it fires the connection is discarded with all that was asked on it,
- * since its answers would come late; so a hung Redis costs every question one time-out at most. While the breaker is
- * open a new connection is tried each second, and only a whole answer on it closes the breaker: no question is risked. */
+ * loop: Redis answers the first ones while the others are still being read. Questions are answered in order, so the
+ * oldest one waits longest: one timer at the front of a queue serves them all (hiredis 0.14 has none). When it fires the
+ * connection is discarded with all that was asked on it, since its answers would come late; so a hung Redis costs every
+ * question one time-out at most. While the breaker is open a new connection is tried each second, and only a whole answer
+ * on it closes the breaker: no question is risked. */
 
 #include <stdlib.h>
 #include <string.h>
