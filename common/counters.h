@@ -9,8 +9,8 @@
  *	wb:{CUSTOMER}:l:LIMIT-ID:SUBJECT            a speed: "tat_us amount period_us"
  *	wb:{CUSTOMER}:l:LIMIT-ID:SUBJECT:YYYYMMDD   a quota of the window that starts on that day: units used
  *	wb:{CUSTOMER}:r:NODE:QUEUE-ID               the receipt: instances, and key and cost of each charge
- *	wb:{CUSTOMER}:t:LOGIN:s                     the takeover guard's present: "since hour volume before usual networks
- *	                                            usual-networks", 40 days
+ *	wb:{CUSTOMER}:t:LOGIN:s                     the takeover guard's present: "since network hour volume before usual
+ *	                                            networks usual-networks", 40 days
  *	wb:{CUSTOMER}:t:LOGIN:n                     the networks of its day (HyperLogLog), 2 days
  *	wb:{CUSTOMER}:t:LOGIN:h                     its habits: hour of the week -> "week recipients", 60 days
  *	wb:{CUSTOMER}:t:LOGIN:b                     bounces of unknown mailboxes: "hour count before", 3 hours

@@ -1,10 +1,11 @@
 /* Redis for a libevent loop: see counters_async.h.
  *
- * hiredis buffers what is asked within one round of the loop and writes it when the loop comes to the socket: one
- * pipeline a round. Questions are answered in order, so the oldest one waits longest: one timer at the front of a queue
- * serves them all (hiredis 0.14 has none). When it fires the connection is discarded with all that was asked on it,
- * since its answers would come late; so a hung Redis costs every question one time-out at most. While the breaker is
- * open a new connection is tried each second, and only a whole answer on it closes the breaker: no question is risked. */
+ * hiredis buffers what is asked; it is written when some questions have come together, and at the end of a round of the
+ * loop: Redis answers the first ones while the others are still being read. Questions are answered in order, so the
+ * oldest one waits longest: one timer at the front of a queue serves them all (hiredis 0.14 has none). When it fires the
+ * connection is discarded with all that was asked on it, since its answers would come late; so a hung Redis costs every
+ * question one time-out at most. While the breaker is open a new connection is tried each second, and only a whole answer
+ * on it closes the breaker: no question is risked. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@
 
 #include "common/counters_async.h"
 
-#define SOON_US 20000
+#define SOON_US  20000
+#define PIPELINE 5 /* questions: fewer cost Redis and us more in system calls than is gained by working side by side */
 
 struct question {
 	struct counters_async *counters;
@@ -51,7 +53,8 @@ struct counters_async {
 	struct question *oldest, *newest; /* open questions, in order of their deadlines */
 	struct question *spare;
 	bool timer_set, closing;
-	bool ready; /* this connection has answered */
+	int unwritten; /* questions that hiredis still has */
+	bool ready;    /* this connection has answered */
 };
 
 static int64_t now_us(void)
@@ -279,12 +282,16 @@ static void ask_again(redisAsyncContext *redis, struct question *q)
 static const char *read_reply(const struct question *q, const redisReply *reply, struct counters_result *result)
 {
 	int64_t values[COUNTERS_SCRIPT_VALUES];
-	size_t count = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
-	if (count > sizeof values / sizeof *values)
-		count = 0;
-	for (size_t i = 0; i < count; i++)
-		values[i] = reply->element[i]->integer;
-	return counters_script_result(&q->expected, values, count, result);
+	size_t count = 0, elements = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
+	struct text facts = TEXT("");
+	for (size_t i = 0; i < elements && count < sizeof values / sizeof *values; i++) {
+		const redisReply *element = reply->element[i];
+		if (element->type == REDIS_REPLY_STRING)
+			facts = text_at(element->str, element->len);
+		else
+			values[count++] = element->integer;
+	}
+	return counters_script_result(&q->expected, values, count, facts, result);
 }
 
 static void answered(redisAsyncContext *redis, void *answer, void *context)
@@ -383,6 +390,19 @@ void counters_async_charge(struct counters_async *counters, const struct counter
 		counters->timer_set = true;
 		set_timer(counters->timer, counters->timeout_us);
 	}
+	if (++counters->unwritten >= PIPELINE)
+		counters_async_flush(counters);
+}
+
+/* Not before the connection stands, nor while hiredis hands out answers: a failure would free what it works on. There its
+ * own event writes. */
+void counters_async_flush(struct counters_async *counters)
+{
+	redisAsyncContext *redis = counters->redis;
+	if (!counters->unwritten || !redis || !counters->ready || (redis->c.flags & REDIS_IN_CALLBACK))
+		return;
+	counters->unwritten = 0;
+	redisAsyncHandleWrite(redis);
 }
 
 void counters_async_suspend(struct counters_async *counters, struct text customer, struct text login, int64_t since)

@@ -1,7 +1,7 @@
 #ifndef COMMON_COUNTERS_ASYNC_H
 #define COMMON_COUNTERS_ASYNC_H
 
-/* Redis for a libevent loop: one connection, all requests of a loop round in one pipeline, each with its own time-out.
+/* Redis for a libevent loop: one connection, the requests of a loop round in few pipelines, each with its own time-out.
  * Not thread-safe: used from the loop's thread. */
 
 #include "common/counters.h"
@@ -21,6 +21,9 @@ void counters_async_free(struct counters_async **counters);
  * away and the options name a local store, the answer is that store's. */
 void counters_async_charge(struct counters_async *counters, const struct counters_request *request, counters_done *done,
 			   void *context);
+
+/* Writes what has been asked: at the end of a round of the loop, which would write it one round later. */
+void counters_async_flush(struct counters_async *counters);
 
 /* The takeover guard suspends a login, whose facts count from SINCE on: all that share this Redis are told, until the
  * directory says it. Waits for nothing; while Redis is away nobody is told. */

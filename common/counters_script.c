@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "common/network.h"
+
 #include "common/counters_script.h"
 
 #define DAY_S          INT64_C(86400)
@@ -15,7 +17,7 @@
 #define DIGITS_MAX     24
 #define SUSPENDED_S    (7 * DAY_S) /* until the directory says so: longer than anybody leaves Postgres away */
 
-enum { ITEM_ARGUMENTS = 7, FIXED_ARGUMENTS = 3, WATCH_ARGUMENTS = 5 };
+enum { ITEM_ARGUMENTS = 4, FIXED_ARGUMENTS = 3, WATCH_ARGUMENTS = 3 };
 /* The guard's keys in the order of the script's. */
 static const char watch_keys[] = {'s', 'b', 'x', 'n', 'h'};
 
@@ -180,28 +182,49 @@ static void begin_call(struct buffer *out, enum counters_script script, size_t k
 	bulk_number(out, (int64_t)keys);
 }
 
+/* The rate of a speed, as its state and its receipt have it: " N PERIOD". */
+static void rate_argument(struct buffer *out, const struct limit_spec *spec)
+{
+	char rate[2 * DIGITS_MAX];
+	struct key words = {rate, 0};
+	add(&words, TEXT(" "));
+	add_decimal(&words, spec->amount, 0);
+	add(&words, TEXT(" "));
+	add_decimal(&words, limit_period_us(spec->period), 0);
+	bulk(out, text_at(rate, words.len));
+}
+
 static void item_arguments(struct buffer *out, const struct counters_item *item)
 {
 	const struct limit_spec *spec = &item->limit.spec;
 	bool quota = limit_is_quota(spec->period);
-	bulk(out, quota ? TEXT("q") : TEXT("s"));
-	bulk(out, item->limit.action == LIMIT_SHADOW ? TEXT("0")
-		  : item->limit.action == LIMIT_HOLD ? TEXT("2")
-						     : TEXT("1"));
-	bulk(out, item->settles ? TEXT("1") : TEXT("0"));
+	const char what[] = {quota ? 'q' : 's',
+			     item->limit.action == LIMIT_SHADOW ? '0'
+			     : item->limit.action == LIMIT_HOLD ? '2'
+								: '1',
+			     item->settles ? '1' : '0'};
+	bulk(out, text_at(what, sizeof what));
 	bulk_number(out, limit_cost(spec, item->cost));
 	bulk_number(out, limit_room(spec));
-	bulk_number(out, quota ? item->window_end + EXPIRE_LATER_S : spec->amount);
-	bulk_number(out, limit_period_us(spec->period));
+	if (quota)
+		bulk_number(out, item->window_end + EXPIRE_LATER_S);
+	else
+		rate_argument(out, spec);
 }
 
 static void watch_arguments(struct buffer *out, const struct counters_watch *watch)
 {
-	bulk(out, watch->network);
-	bulk_number(out, watch->since);
+	char who[DIGITS_MAX + 1 + NETWORK_TEXT_MAX];
+	struct key words = {who, 0};
+	add_decimal(&words, watch->since, 0);
+	add(&words, TEXT(" "));
+	add(&words, watch->network.len ? text_head(watch->network, NETWORK_TEXT_MAX) : TEXT("-"));
+	bulk(out, text_at(who, words.len));
 	bulk_number(out, watch->utc_offset);
-	bulk_number(out, watch->recipients);
-	bulk(out, watch->looks ? TEXT("1") : TEXT("0"));
+	if (watch->looks)
+		bulk(out, TEXT(""));
+	else
+		bulk_number(out, watch->recipients);
 }
 
 static void charge_keys(struct buffer *out, const struct counters_request *request)
@@ -343,17 +366,23 @@ void counters_script_judge(const struct counters_expected *expected, int64_t now
 	out->binding = refuses.found ? refuses.item : holds.item;
 }
 
-/* The facts as the script tells them, at the end of its answer. */
-static void read_facts(const int64_t facts[COUNTERS_SCRIPT_FACTS], struct counters_result *out)
+/* The facts as the script tells them: a string of some, then the REST. */
+static const char *read_facts(struct text facts, const int64_t rest[COUNTERS_SCRIPT_FACTS], struct counters_result *out)
 {
+	struct takeover_facts *to = &out->takeover;
+	int64_t *const numbers[] = {&to->volume, &to->volume_before, &to->volume_usual, &to->networks,
+				    &to->networks_usual};
+	struct text word;
+	uint64_t value;
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		if (!text_take(&facts, ' ', &word) || text_uint(word, INT64_MAX, &value))
+			return "not an answer of the charge script";
+		*numbers[i] = (int64_t)value;
+	}
+	to->bad_mailboxes = rest[0];
+	to->suspended = rest[1] != 0;
 	out->watched = true;
-	out->takeover = (struct takeover_facts){.networks = facts[0],
-						.networks_usual = facts[1],
-						.volume = facts[2],
-						.volume_before = facts[3],
-						.volume_usual = facts[4],
-						.bad_mailboxes = facts[5],
-						.suspended = facts[6] != 0};
+	return NULL;
 }
 
 /* The first integer of the script's answer. */
@@ -369,24 +398,22 @@ static const char *read_charge(const struct counters_expected *expected, const i
 	}
 	if (count != 2 + expected->count || (values[0] != ANSWER_CHARGED && values[0] != ANSWER_REFUSED))
 		return "not an answer of the charge script";
-	struct counters_result judged;
-	counters_script_judge(expected, values[1], values + 2, &judged);
+	counters_script_judge(expected, values[1], values + 2, out);
 	bool refused = values[0] == ANSWER_REFUSED;
-	if (refused != (judged.answer == COUNTERS_REFUSED))
-		return "the charge script and the limits disagree";
-	*out = judged;
-	return NULL;
+	return refused == (out->answer == COUNTERS_REFUSED) ? NULL : "the charge script and the limits disagree";
 }
 
 const char *counters_script_result(const struct counters_expected *expected, const int64_t *values, size_t count,
-				   struct counters_result *out)
+				   struct text facts, struct counters_result *out)
 {
-	size_t facts = expected->watched ? COUNTERS_SCRIPT_FACTS : 0;
+	size_t rest = expected->watched ? COUNTERS_SCRIPT_FACTS : 0;
+	const char *why = "not an answer of the charge script";
 	*out = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
-	if (count < 2 + facts)
-		return "not an answer of the charge script";
-	const char *why = read_charge(expected, values, count - facts, out);
-	if (!why && facts)
-		read_facts(values + count - facts, out);
+	if (count >= 2 + rest)
+		why = read_charge(expected, values, count - rest, out);
+	if (!why && rest)
+		why = read_facts(facts, values + count - rest, out);
+	if (why)
+		*out = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
 	return why;
 }

@@ -48,12 +48,13 @@ struct counters_expected {
 	} items[COUNTERS_MAX_ITEMS];
 };
 void counters_script_expect(const struct counters_request *request, struct counters_expected *out);
-/* The most integers that an answer has: two, a fill for each limit, and the facts of the takeover guard. */
-#define COUNTERS_SCRIPT_FACTS  7
+/* The most integers that an answer has: two, a fill for each limit, and some facts of the takeover guard. */
+#define COUNTERS_SCRIPT_FACTS  2
 #define COUNTERS_SCRIPT_VALUES (2 + COUNTERS_MAX_ITEMS + COUNTERS_SCRIPT_FACTS)
-/* The integers of Redis' answer as a result. NULL; or why they are none, and *OUT is UNAVAILABLE. */
+/* The integers of Redis' answer, and the one string of it that has the other FACTS, as a result. NULL; or why they are
+ * none, and *OUT is UNAVAILABLE. */
 const char *counters_script_result(const struct counters_expected *expected, const int64_t *values, size_t count,
-				   struct counters_result *out);
+				   struct text facts, struct counters_result *out);
 /* The same from NOW_US and fills that are known already, refused or charged as they say. */
 void counters_script_judge(const struct counters_expected *expected, int64_t now_us, const int64_t *fill,
 			   struct counters_result *out);

@@ -254,13 +254,17 @@ static const char *read_result(const struct counters_request *request, const red
 {
 	int64_t values[COUNTERS_SCRIPT_VALUES];
 	struct counters_expected expected;
-	size_t count = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
-	if (count > sizeof values / sizeof *values)
-		count = 0;
-	for (size_t i = 0; i < count; i++)
-		values[i] = reply->element[i]->integer;
+	size_t count = 0, elements = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
+	struct text facts = TEXT("");
+	for (size_t i = 0; i < elements && count < sizeof values / sizeof *values; i++) {
+		const redisReply *element = reply->element[i];
+		if (element->type == REDIS_REPLY_STRING)
+			facts = text_at(element->str, element->len);
+		else
+			values[count++] = element->integer;
+	}
 	counters_script_expect(request, &expected);
-	return counters_script_result(&expected, values, count, result);
+	return counters_script_result(&expected, values, count, facts, result);
 }
 
 static void charge_redis(struct counters *counters, const struct counters_request *request,

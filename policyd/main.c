@@ -237,9 +237,21 @@ static int start_metrics(void)
 	return EX_UNAVAILABLE;
 }
 
+/* hiredis wants to know when its socket takes more, and mostly no more a moment later: the kernel need not hear of that. */
+static struct event_base *base_new(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+	if (config && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+		base = event_base_new_with_config(config);
+	if (config)
+		event_config_free(config);
+	return base;
+}
+
 static int run(void)
 {
-	state.base = event_base_new();
+	state.base = base_new();
 	int status = state.base ? start_metrics() : EX_OSERR;
 	if (status == 0)
 		serve();

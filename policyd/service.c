@@ -45,11 +45,17 @@ struct service *service_new(const struct service_options *options)
 	return service;
 }
 
-void service_round_end(struct service *service)
+static void end_view(struct service *service)
 {
 	if (service->viewing)
 		directory_end(&service->view);
 	service->viewing = false;
+}
+
+void service_round_end(struct service *service)
+{
+	counters_async_flush(service->options.counters);
+	end_view(service);
 }
 
 void service_free(struct service **service)
@@ -57,7 +63,7 @@ void service_free(struct service **service)
 	struct service *s = *service;
 	if (!s)
 		return;
-	service_round_end(s);
+	end_view(s);
 	for (struct ticket *ticket; (ticket = s->spare);) {
 		s->spare = ticket->next;
 		free(ticket);

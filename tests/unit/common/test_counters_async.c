@@ -102,6 +102,70 @@ static void a_charge_is_given_back(void **state)
 	counters_async_free(&counters);
 }
 
+/* Flushed questions are on their way before the loop comes round. */
+static void what_is_flushed_waits_for_no_round(void **state)
+{
+	(void)state;
+	struct counters_async *counters = client(PATIENCE_MS);
+	struct counters_request request = request_of("flushed", "100/h");
+	struct tally tally = {0};
+	redisContext *redis = redisConnectUnix(server.socket);
+	ask(counters, &request, &tally, 1);
+	await(&tally);
+	freeReplyObject(redisCommand(redis, "FLUSHALL"));
+	ask(counters, &request, &tally, 1);
+	counters_async_flush(counters);
+	for (long long keys = 0; !keys;) {
+		redisReply *reply = redisCommand(redis, "DBSIZE");
+		keys = reply->integer;
+		freeReplyObject(reply);
+	}
+	assert_int_equal(tally.open, 1);
+	await(&tally);
+	assert_int_equal(tally.answers[COUNTERS_CHARGED], 2);
+	redisFree(redis);
+	counters_async_free(&counters);
+}
+
+/* One who asks again from within an answer. */
+struct asker {
+	struct counters_async *counters;
+	struct counters_request request;
+	struct tally tally;
+	int more;
+};
+
+static void count_and_ask(void *context, const struct counters_result *result)
+{
+	struct asker *asker = context;
+	count(&asker->tally, result);
+	while (asker->more) {
+		asker->more--;
+		asker->tally.open++;
+		counters_async_charge(asker->counters, &asker->request, count_and_ask, asker);
+	}
+}
+
+/* Redis is gone, and what writes to it first is the pipeline that is full, be it within an answer. */
+static void a_pipeline_into_the_void_is_unavailable(void **state)
+{
+	(void)state;
+	struct asker asker = {.counters = client(PATIENCE_MS), .request = request_of("void", "100/h")};
+	ask(asker.counters, &asker.request, &asker.tally, 1);
+	await(&asker.tally);
+	asker.tally.open++;
+	asker.more = MANY;
+	counters_async_charge(asker.counters, &asker.request, count_and_ask, &asker);
+	await(&asker.tally);
+	assert_int_equal(asker.tally.answers[COUNTERS_CHARGED], 100);
+	redis_server_stop(&server);
+	ask(asker.counters, &asker.request, &asker.tally, MANY);
+	await(&asker.tally);
+	assert_int_equal(asker.tally.answers[COUNTERS_UNAVAILABLE], MANY);
+	redis_server_restart(&server);
+	counters_async_free(&asker.counters);
+}
+
 static void a_lost_script_is_sent_again(void **state)
 {
 	(void)state;
@@ -264,6 +328,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_questions_of_one_round),
 		cmocka_unit_test(a_charge_is_given_back),
+		cmocka_unit_test(what_is_flushed_waits_for_no_round),
+		cmocka_unit_test(a_pipeline_into_the_void_is_unavailable),
 		cmocka_unit_test(a_lost_script_is_sent_again),
 		cmocka_unit_test(a_restart_is_noticed_by_the_connection),
 		cmocka_unit_test(an_absent_redis_answers_at_once_and_is_probed),

@@ -213,7 +213,7 @@ static void charge_step(redisContext *redis, struct model *m)
 	struct counters_expected expected;
 	struct counters_result result;
 	counters_script_expect(&request, &expected);
-	assert_null(counters_script_result(&expected, values, reply->elements, &result));
+	assert_null(counters_script_result(&expected, values, reply->elements, TEXT(""), &result));
 	freeReplyObject(reply);
 	follow(m, &request, which, q, instance, values[1], &result);
 	for (size_t n = 0; n < request.count; n++)

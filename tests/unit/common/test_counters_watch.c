@@ -15,6 +15,7 @@
 #include <hiredis/hiredis.h>
 
 #include "common/counters_async.h"
+#include "common/counters_script.h"
 #include "common/counters_sync.h"
 #include "tests/unit/common/redis_server.h"
 
@@ -153,7 +154,7 @@ static void hours_and_days_go_by(void **state)
 	freeReplyObject(redisCommand(redis, "SET wb:{acme}:t:turn:s %s", "nonsense"));
 	assert_int_equal(send_one("turn", "", 1).volume, 1);
 	char present[128], entry[32], get[96];
-	snprintf(present, sizeof present, "0 %lld 40 9 11 6 0 -", (long long)hour - 1);
+	snprintf(present, sizeof present, "0 - %lld 40 9 11 6 0", (long long)hour - 1);
 	freeReplyObject(redisCommand(redis, "SET wb:{acme}:t:turn:s %s", present));
 	struct takeover_facts facts = look("turn", 0);
 	assert_int_equal(facts.volume_before, 40);
@@ -166,7 +167,7 @@ static void hours_and_days_go_by(void **state)
 	snprintf(entry, sizeof entry, "%lld 40", (long long)(hour - 1) / WEEK);
 	assert_string_at(get, entry);
 	/* Nine days later in one step: the day's networks are a habit, and the HyperLogLog begins anew. */
-	snprintf(present, sizeof present, "0 %lld 4 0 0 6 2 -", (long long)hour - 216);
+	snprintf(present, sizeof present, "0 - %lld 4 0 0 6 2", (long long)hour - 216);
 	freeReplyObject(redisCommand(redis, "SET wb:{acme}:t:turn:s %s", present));
 	facts = send_one("turn", "10.0.9.0/24", 1);
 	assert_int_equal(facts.networks, 1);
@@ -204,7 +205,7 @@ static void a_burst_is_no_habit(void **state)
 	(void)state;
 	int64_t hour = hour_now(), week = (hour - 1) / WEEK, slot = (hour - 1) % WEEK;
 	char present[128], entry[32], get[96];
-	snprintf(present, sizeof present, "0 %lld 100000 0 40 0 0 -", (long long)hour - 1);
+	snprintf(present, sizeof present, "0 - %lld 100000 0 40 0 0", (long long)hour - 1);
 	freeReplyObject(redisCommand(redis, "SET wb:{acme}:t:burst:s %s", present));
 	snprintf(entry, sizeof entry, "%lld 40.00", (long long)week - 1);
 	freeReplyObject(redisCommand(redis, "HSET wb:{acme}:t:burst:h first %lld %lld %s", (long long)week - 3,
@@ -222,7 +223,7 @@ static void local_time_counts(void **state)
 	char get[] = "GET wb:{acme}:t:berlin:s", wanted[64];
 	request.watch.utc_offset = 7200;
 	ask(&request, COUNTERS_CHARGED);
-	snprintf(wanted, sizeof wanted, "0 %lld 1 0 0 0 0 -", (long long)hour_now() + 2);
+	snprintf(wanted, sizeof wanted, "0 - %lld 1 0 0 0 0", (long long)hour_now() + 2);
 	assert_string_at(get, wanted);
 	/* The end of daylight saving time: the clock goes back, and the hour goes on. */
 	request.watch.utc_offset = 3600;
@@ -281,11 +282,33 @@ static void a_suspension_is_known_to_all(void **state)
 	libevent_global_shutdown();
 }
 
+static void an_answer_that_is_none_is_unavailable(void **state)
+{
+	(void)state;
+	static const struct {
+		struct text facts;
+		enum counters_answer answer;
+	} rows[] = {
+		{TEXT("1 2 3 4 5"), COUNTERS_CHARGED},      {TEXT(""), COUNTERS_UNAVAILABLE},
+		{TEXT("1 2 3 4"), COUNTERS_UNAVAILABLE},    {TEXT("1 2 3 4 x"), COUNTERS_UNAVAILABLE},
+		{TEXT("1 2  3 4 5"), COUNTERS_UNAVAILABLE},
+	};
+	const int64_t values[] = {0, 1790000000000000, 7, 0};
+	const struct counters_expected expected = {.watched = true};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct counters_result result;
+		const char *why = counters_script_result(&expected, values, 4, rows[i].facts, &result);
+		assert_int_equal(why == NULL, rows[i].answer == COUNTERS_CHARGED);
+		assert_int_equal(result.answer, rows[i].answer);
+		assert_int_equal(result.watched, why == NULL);
+	}
+}
+
 static void every_key_expires(void **state)
 {
 	(void)state;
 	char present[64];
-	snprintf(present, sizeof present, "0 %lld 40 9 11 6 0 -", (long long)hour_now() - 1);
+	snprintf(present, sizeof present, "0 - %lld 40 9 11 6 0", (long long)hour_now() - 1);
 	freeReplyObject(redisCommand(redis, "SET wb:{acme}:t:ends:s %s", present));
 	send_one("ends", "10.0.1.0/24", 1);
 	counters_bounces(counters, TEXT("acme"), TEXT("ends"), 5);
@@ -345,6 +368,7 @@ int main(void)
 		cmocka_unit_test(bounces_are_those_of_two_hours),
 		cmocka_unit_test(a_new_beginning_forgets),
 		cmocka_unit_test(a_suspension_is_known_to_all),
+		cmocka_unit_test(an_answer_that_is_none_is_unavailable),
 		cmocka_unit_test(every_key_expires),
 		cmocka_unit_test(an_absent_redis_tells_nothing),
 	};

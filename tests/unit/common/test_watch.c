@@ -102,9 +102,14 @@ static void age_key(const char *key, int at, int64_t hours)
 	if (reply->type == REDIS_REPLY_STRING) {
 		struct buffer older = {0};
 		struct text rest = text_at(reply->str, reply->len), word;
-		for (int i = 0; rest.len && text_take(&rest, ' ', &word); i++)
-			buffer_format(&older, "%s%lld", i ? " " : "",
-				      strtoll(word.ptr, NULL, 10) - (i == at ? (long long)hours : 0));
+		for (int i = 0; text_take(&rest, ' ', &word); i++) {
+			if (i)
+				buffer_char(&older, ' ');
+			if (i == at)
+				buffer_format(&older, "%lld", strtoll(word.ptr, NULL, 10) - (long long)hours);
+			else
+				buffer_text(&older, word);
+		}
 		freeReplyObject(redisCommand(redis, "SET %s %s", key, buffer_string(&older)));
 		buffer_free(&older);
 	}
@@ -119,7 +124,7 @@ static void age(struct watch_memory *m)
 		return;
 	m->hour -= hours;
 	m->bounce_hour -= hours;
-	age_key("wb:{acme}:t:app:s", 1, hours);
+	age_key("wb:{acme}:t:app:s", 2, hours);
 	age_key("wb:{acme}:t:app:b", 0, hours);
 }
 
