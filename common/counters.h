@@ -89,7 +89,8 @@ struct counters_result {
 	/* Redis is away and this host judged by its part of the limits: what that refuses the limits themselves may let
 	 * pass, so it is put off, never refused for good. No wait exceeds COUNTERS_STAND_IN_RETRY_S. */
 	bool stood_in;
-	bool watched; /* the takeover guard was asked, and what it was told follows; never while Redis is away */
+	int64_t waited_ms; /* for Redis, by a caller who waits (counters_sync.h) */
+	bool watched;      /* the takeover guard was asked, and what it was told follows; never while Redis is away */
 	struct takeover_facts takeover;
 };
 

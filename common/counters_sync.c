@@ -230,11 +230,12 @@ static void note(struct counters *counters, bool answered)
 		log_warning("redis: %s does not answer; it is asked again every second", where);
 }
 
-static redisReply *call_redis(struct counters *counters, enum counters_script script, struct text call)
+/* Until the time-out, counted from START_MS. */
+static redisReply *call_redis(struct counters *counters, enum counters_script script, struct text call,
+			      int64_t start_ms)
 {
-	int64_t start_ms = now_ms();
 	pthread_mutex_lock(&counters->lock);
-	bool allowed = breaker_allows(&counters->breaker, start_ms);
+	bool allowed = breaker_allows(&counters->breaker, now_ms());
 	pthread_mutex_unlock(&counters->lock);
 	if (!allowed)
 		return NULL;
@@ -267,12 +268,12 @@ static const char *read_result(const struct counters_request *request, const red
 	return counters_script_result(&expected, values, count, facts, result);
 }
 
-static void charge_redis(struct counters *counters, const struct counters_request *request,
+static void charge_redis(struct counters *counters, const struct counters_request *request, int64_t start_ms,
 			 struct counters_result *result)
 {
 	struct buffer call = {0};
 	counters_script_charge(request, &call);
-	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_CHARGE, buffer_view(&call));
+	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_CHARGE, buffer_view(&call), start_ms);
 	buffer_free(&call);
 	if (!reply)
 		return;
@@ -284,20 +285,26 @@ static void charge_redis(struct counters *counters, const struct counters_reques
 
 void counters_charge(struct counters *counters, const struct counters_request *request, struct counters_result *result)
 {
+	int64_t start_ms = now_ms();
 	*result = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
 	if (!counters->only_local)
-		charge_redis(counters, request, result);
+		charge_redis(counters, request, start_ms, result);
+	int64_t waited_ms = now_ms() - start_ms;
 	if (counters->only_local && counters->local)
 		counters_local_charge(counters->local, request, result);
 	else if (result->answer == COUNTERS_UNAVAILABLE)
 		counters_stand_in(counters->local, counters->rules, request, result);
+	result->waited_ms = waited_ms;
 }
 
-static int refund_redis(struct counters *counters, struct text customer, struct text node, struct text queue_id)
+static int refund_redis(struct counters *counters, struct text customer, struct text node, struct text queue_id,
+			int64_t waited_ms)
 {
 	struct buffer call = {0};
+	if (waited_ms >= counters->timeout_ms)
+		return -1;
 	counters_script_refund(customer, node, queue_id, &call);
-	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_REFUND, buffer_view(&call));
+	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_REFUND, buffer_view(&call), now_ms() - waited_ms);
 	buffer_free(&call);
 	if (!reply)
 		return -1;
@@ -311,7 +318,7 @@ int counters_bounces(struct counters *counters, struct text customer, struct tex
 		return counters->local ? counters_local_bounces(counters->local, customer, login, count) : -1;
 	struct buffer call = {0};
 	counters_script_bounces(customer, login, count, &call);
-	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_BOUNCES, buffer_view(&call));
+	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_BOUNCES, buffer_view(&call), now_ms());
 	buffer_free(&call);
 	if (!reply)
 		return -1;
@@ -320,9 +327,10 @@ int counters_bounces(struct counters *counters, struct text customer, struct tex
 }
 
 /* Redis may have gone or come back since the charge: both are asked. */
-int counters_refund(struct counters *counters, struct text customer, struct text node, struct text queue_id)
+int counters_refund(struct counters *counters, struct text customer, struct text node, struct text queue_id,
+		    int64_t waited_ms)
 {
-	int status = counters->only_local ? -1 : refund_redis(counters, customer, node, queue_id);
+	int status = counters->only_local ? -1 : refund_redis(counters, customer, node, queue_id, waited_ms);
 	if (counters->local && counters_local_refund(counters->local, customer, node, queue_id) == 0)
 		status = 0;
 	return status;

@@ -17,8 +17,10 @@ void counters_free(struct counters **counters);
 /* Charges all items or none, in one Lua call. *RESULT is always filled. */
 void counters_charge(struct counters *counters, const struct counters_request *request, struct counters_result *result);
 /* Gives back what was charged under (customer, node, queue id), by this daemon or another, and forgets the receipt.
- * 0, or -1 when Redis is away: the charge then stands until its window has passed. */
-int counters_refund(struct counters *counters, struct text customer, struct text node, struct text queue_id);
+ * WAITED_MS of the time-out were spent on the charge before it: both together wait no longer. 0, or -1 when Redis is away:
+ * the charge then stands until its window has passed. */
+int counters_refund(struct counters *counters, struct text customer, struct text node, struct text queue_id,
+		    int64_t waited_ms);
 /* COUNT more bounces of unknown mailboxes for a login: facts of the takeover guard (takeover.h). 0, or -1 when they are
  * lost, since Redis is away. */
 int counters_bounces(struct counters *counters, struct text customer, struct text login, int64_t count);

@@ -236,7 +236,7 @@ static void refuse(struct work *work, enum reply_reason reason, struct verdict *
 		verdict_spool_refusal(work, reason, out);
 	if (work->auth.customer.name.len)
 		counters_refund(work->engine->counters, work->auth.customer.name, text_of(work->engine->node),
-				work->queue_id);
+				work->queue_id, work->charge.waited_ms);
 }
 
 static void refuse_in_trouble(const struct work *work, struct verdict *out)
@@ -330,7 +330,7 @@ void verdict_abandon(struct engine *engine, struct text login, struct text queue
 	if (directory_find_login(&view, login, &record) == DIRECTORY_FOUND) {
 		log_info("%.*s: customer=%.*s, login=%.*s, action=abandoned", TEXT_ARG(queue_id),
 			 TEXT_ARG(record.customer), TEXT_ARG(login));
-		counters_refund(engine->counters, record.customer, text_of(engine->node), queue_id);
+		counters_refund(engine->counters, record.customer, text_of(engine->node), queue_id, 0);
 	}
 	directory_end(&view);
 }

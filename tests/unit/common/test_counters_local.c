@@ -420,7 +420,7 @@ static void both_clients_fall_back_on_it(void **state)
 		request.instance = TEXT("third");
 		counters_charge(sync, &request, &result);
 		assert_int_equal(result.answer, COUNTERS_REFUSED);
-		assert_int_equal(counters_refund(sync, request.customer, request.node, request.queue_id), 0);
+		assert_int_equal(counters_refund(sync, request.customer, request.node, request.queue_id, 0), 0);
 		counters_charge(sync, &request, &result);
 		assert_int_equal(result.usage[0].used, 0);
 		counters_free(&sync);

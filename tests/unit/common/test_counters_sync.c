@@ -121,11 +121,11 @@ static void a_repeated_question_is_free_and_a_refund_gives_back(void **state)
 	assert_int_equal(charge(counters, request, &result), COUNTERS_REPEATED);
 	request.instance = TEXT("another");
 	assert_int_equal(charge(counters, request, &result), COUNTERS_REFUSED);
-	assert_int_equal(counters_refund(counters, request.customer, request.node, request.queue_id), 0);
+	assert_int_equal(counters_refund(counters, request.customer, request.node, request.queue_id, 0), 0);
 	assert_int_equal(charge(counters, request, &result), COUNTERS_CHARGED);
 	assert_int_equal(result.usage[0].used, 0);
-	assert_int_equal(counters_refund(counters, request.customer, request.node, request.queue_id), 0);
-	assert_int_equal(counters_refund(counters, request.customer, request.node, request.queue_id), 0);
+	assert_int_equal(counters_refund(counters, request.customer, request.node, request.queue_id, 0), 0);
+	assert_int_equal(counters_refund(counters, request.customer, request.node, request.queue_id, 0), 0);
 	counters_free(&counters);
 }
 
@@ -141,7 +141,7 @@ static void a_reused_queue_id_begins_anew(void **state)
 	assert_int_equal(charge(counters, request, &result), COUNTERS_CHARGED);
 	request.instance = TEXT("next");
 	assert_int_equal(charge(counters, request, &result), COUNTERS_CHARGED);
-	assert_int_equal(counters_refund(counters, request.customer, request.node, request.queue_id), 0);
+	assert_int_equal(counters_refund(counters, request.customer, request.node, request.queue_id, 0), 0);
 	request.instance = TEXT("last");
 	assert_int_equal(charge(counters, request, &result), COUNTERS_CHARGED);
 	assert_int_equal(result.usage[0].used, 3);
@@ -248,7 +248,7 @@ static void an_absent_redis_opens_the_breaker_and_is_probed(void **state)
 		assert_int_equal(charge(counters, request, &result), COUNTERS_UNAVAILABLE);
 	}
 	assert_false(counters_healthy(counters));
-	assert_int_equal(counters_refund(counters, request.customer, request.node, TEXT("X")), -1);
+	assert_int_equal(counters_refund(counters, request.customer, request.node, TEXT("X"), 0), -1);
 	redis_server_restart(&server);
 	while (charge(counters, request, &result) == COUNTERS_UNAVAILABLE)
 		usleep(10000);
@@ -269,6 +269,11 @@ static void a_hung_redis_costs_the_timeout_and_its_late_answer_is_dropped(void *
 	charge(counters, request, &result);
 	kill(server.pid, SIGSTOP);
 	assert_int_equal(charge(counters, request, &result), COUNTERS_UNAVAILABLE);
+	/* What is given back behind it does not wait once more: it is no error either, and the breaker stays closed. */
+	for (int i = 0; i < BREAKER_ERRORS; i++)
+		assert_int_equal(counters_refund(counters, request.customer, request.node, TEXT("X"), result.waited_ms),
+				 -1);
+	assert_true(counters_healthy(counters));
 	kill(server.pid, SIGCONT);
 	request = request_of("hung-other", "9/h", 1);
 	request.queue_id = TEXT("");
