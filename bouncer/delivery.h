@@ -57,7 +57,7 @@ struct delivery {
 	struct delivery *next;
 	struct endpoint *endpoint;
 	char *id;                      /* webhook-id: the event's, or the batch's */
-	struct delivery_event *events; /* one; of a batch in their order: the first leads it (schema/0010) */
+	struct delivery_event *events; /* one; of a batch in their order: the first leads it (waybill.deliveries) */
 	size_t event_count;
 	bool batch;
 	int attempt;            /* this one, from 1 */

@@ -1,7 +1,8 @@
 #ifndef BOUNCER_REPORT_STORE_H
 #define BOUNCER_REPORT_STORE_H
 
-/* Reports and Postgres: whom a report is about, the event, or an account of a report that makes none (schema/0011). */
+/* Reports and Postgres: whom a report is about, the event, or an account of a report that makes none
+ * (schema/0005_reports.sql). */
 
 #include "common/pg.h"
 

@@ -2,9 +2,9 @@
 #define BOUNCER_SPOOLS_H
 
 /* The event spools of policyd and milter (common/spool.h) on their way into Postgres: tag and metadata of messages, and
- * limit.warning, credential.* and domain.* as events (schema/0006, 0008). Each spool is a source of its own with its place, stored with
- * what was read of it in one transaction. What the milter knows of a message stands in its spool before Postfix logs
- * that it is queued, so whoever takes the spools before it stores events finds every tag. */
+ * limit.warning, credential.* and domain.* as events (schema/0002_events.sql). Each spool is a source of its own with its
+ * place, stored with what was read of it in one transaction. What the milter knows of a message stands in its spool before
+ * Postfix logs that it is queued, so whoever takes the spools before it stores events finds every tag. */
 
 #include "common/pg.h"
 

@@ -1,8 +1,9 @@
 #ifndef BOUNCER_TOLD_EVENT_H
 #define BOUNCER_TOLD_EVENT_H
 
-/* An event as waybill.told_event of Postgres (schema/0016), and an array of them, in the binary form that record_recv() and
- * array_recv() of Postgres take: numbers in network order, each value behind its type and length. A core. */
+/* An event as waybill.told_event of Postgres (schema/0002_events.sql), and an array of them, in the binary form that
+ * record_recv() and array_recv() of Postgres take: numbers in network order, each value behind its type and length. A
+ * core. */
 
 #include "bouncer/event_row.h"
 

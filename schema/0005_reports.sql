@@ -123,7 +123,7 @@ BEGIN
 	IF owed > 0 THEN
 		NOTIFY waybill_deliveries;
 	END IF;
-	PERFORM waybill.judge(ARRAY[e]);
+	PERFORM waybill.judge(ARRAY[e.customer], ARRAY[waybill.told(e)]);
 	IF e.type = 'recipient.unsubscribed' AND e.recipient IS NOT NULL THEN
 		word := waybill.suppress(e, 'unsubscribe', NULL);
 		UPDATE waybill.events v SET suppression = word
@@ -137,11 +137,6 @@ BEGIN
 	RETURN true;
 END $$;
 
-CREATE VIEW support.unverified_reports AS
-	SELECT id, at, customer, queue_id, why, kind, report FROM waybill.unverified_reports;
-SELECT waybill.open_views();
 
-REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA waybill FROM PUBLIC, waybill_report;
-REVOKE ALL ON ALL TABLES IN SCHEMA waybill FROM waybill_report;
-GRANT EXECUTE ON FUNCTION waybill.keep_report, waybill.reported_message, waybill.record_report TO waybill_report, waybill_admin;
-GRANT SELECT, INSERT, UPDATE, DELETE ON waybill.unverified_reports TO waybill_admin;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA waybill FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION waybill.keep_report, waybill.reported_message, waybill.record_report TO waybill_report;
