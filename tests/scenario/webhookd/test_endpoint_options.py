@@ -18,6 +18,7 @@ def test_header(relay, waybill):  # noqa: F811
     row = relay.endpoint_row(endpoint)
     assert b"4f1c" not in bytes(row["sealed_header"])
     assert "4f1c" not in str(waybill("endpoint", "show", endpoint)) + str(relay.sql("SELECT * FROM waybill.audit"))
+    assert relay.sql("SELECT DISTINCT c.key FROM waybill.audit, jsonb_each(coalesce(after, before)) c WHERE c.key ~ 'sealed'") == []
     assert "4f1c" not in relay.log()
 
     waybill("endpoint", "set", endpoint, "--header", "X-Api-Key: 2")
