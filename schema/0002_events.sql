@@ -88,48 +88,62 @@ CREATE TABLE waybill.event_seq (
 	last     bigint NOT NULL DEFAULT 0
 );
 
--- An event that no log line told, owed to those endpoints that want it.
-CREATE FUNCTION waybill.tell(customer text, type text, recipient text, detail jsonb) RETURNS void
+-- The next number among a customer's events: whoever else records one of this customer waits for the end of the transaction.
+CREATE FUNCTION waybill.next_seq(customer text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-	id text := 'evt_' || substr(translate(replace(gen_random_uuid()::text, '-', ''), '0189', 'ghij'), 1, 26);
 	number bigint;
-	owed bigint;
 BEGIN
-	INSERT INTO waybill.event_seq AS s (customer, last) VALUES (tell.customer, 1)
+	INSERT INTO waybill.event_seq AS s (customer, last) VALUES (next_seq.customer, 1)
 	ON CONFLICT (customer) DO UPDATE SET last = s.last + 1 RETURNING s.last INTO number;
-	INSERT INTO waybill.events (customer, occurred_at, event_id, seq, type, host, instance, queue_id, recipient,
-	                            recipient_domain, source_kind, detail)
-	VALUES (tell.customer, now(), id, number, tell.type, '', '', '', tell.recipient,
-	        nullif(lower(substring(tell.recipient FROM '@([^@]*)$')), ''), 'database', tell.detail);
+	RETURN number;
+END $$;
+
+-- An event's id where nothing it could be made from tells it from others.
+CREATE FUNCTION waybill.random_event_id() RETURNS text LANGUAGE sql VOLATILE AS $$
+	SELECT 'evt_' || substr(translate(replace(gen_random_uuid()::text, '-', ''), '0189', 'ghij'), 1, 26)
+$$;
+
+-- An event is owed to those endpoints of its customer that want its type; to a paused one when it goes on.
+CREATE FUNCTION waybill.owe(customer text, type text, event_id text, occurred_at timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
 	INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)
-	SELECT p.customer, p.endpoint, id, now() FROM waybill.endpoints p
-	WHERE p.customer = tell.customer AND p.status <> 'disabled' AND (p.events = '{}' OR tell.type = ANY (p.events));
-	GET DIAGNOSTICS owed = ROW_COUNT;
-	IF owed > 0 THEN
+	SELECT p.customer, p.endpoint, owe.event_id, owe.occurred_at FROM waybill.endpoints p
+	WHERE p.customer = owe.customer AND p.status <> 'disabled' AND (p.events = '{}' OR owe.type = ANY (p.events));
+	IF FOUND THEN
 		NOTIFY waybill_deliveries;
 	END IF;
 END $$;
 
--- An event about no message, such as domain.dns_broken: stored, numbered and owed to endpoints like every other. A paused
--- endpoint is owed its events until it goes on.
-CREATE FUNCTION waybill.record_own_event(customer text, type text, event_id text, host text, detail jsonb) RETURNS void
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-	number bigint;
+-- An event that no log line told: stored, numbered and owed like every other.
+CREATE FUNCTION waybill.record_event(
+	customer text, type text, event_id text, occurred_at timestamptz, source_kind text, detail jsonb,
+	host text DEFAULT '', instance text DEFAULT '', queue_id text DEFAULT '', recipient text DEFAULT NULL, login text DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	INSERT INTO waybill.event_seq AS s (customer, last) VALUES (record_own_event.customer, 1)
-	ON CONFLICT (customer) DO UPDATE SET last = s.last + 1 RETURNING s.last INTO number;
-	INSERT INTO waybill.events (customer, seq, event_id, type, occurred_at, host, instance, queue_id, source_kind, detail)
-	VALUES (record_own_event.customer, number, record_own_event.event_id, record_own_event.type, now(),
-	        record_own_event.host, 'waybill', '-', 'directory', record_own_event.detail);
-	INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)
-	SELECT e.customer, e.endpoint, record_own_event.event_id, now() FROM waybill.endpoints AS e
-	WHERE e.customer = record_own_event.customer AND e.status <> 'disabled'
-	  AND (e.events = '{}' OR record_own_event.type = ANY (e.events));
-	NOTIFY waybill_deliveries;
+	INSERT INTO waybill.events (customer, seq, event_id, type, occurred_at, host, instance, queue_id, recipient, recipient_domain,
+	                            sasl_username, source_kind, detail)
+	VALUES (customer, waybill.next_seq(customer), event_id, type, occurred_at, host, instance, queue_id, recipient,
+	        nullif(lower(substring(recipient FROM '@([^@]*)$')), ''), login, source_kind, detail);
+	PERFORM waybill.owe(customer, type, event_id, occurred_at);
+END $$;
+
+-- What Postgres itself does: suppressions, the brake.
+CREATE FUNCTION waybill.tell(customer text, type text, recipient text, detail jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM waybill.record_event(customer, type, waybill.random_event_id(), now(), 'database', detail, recipient => recipient);
+END $$;
+
+-- What is found out about the directory, such as domain.dns_broken.
+CREATE FUNCTION waybill.record_own_event(customer text, type text, event_id text, host text, detail jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM waybill.record_event(customer, type, event_id, now(), 'directory', detail, host => host, instance => 'waybill',
+	                             queue_id => '-');
 END $$;
 
 -- policyd's word that a login is suspended comes as an event, through the spool; the login is suspended in the transaction
@@ -157,6 +171,30 @@ CREATE TABLE waybill.log_positions (
 	behind     bigint NOT NULL DEFAULT 0,           -- bytes of log not yet read
 	updated_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- A batch of a source moves its place on. False: it was committed before (the answer got lost), and nothing is to be done. One
+-- that is not the next means that another bouncer follows the same source, and is refused.
+CREATE FUNCTION waybill.keep_place(source text, batch bigint, "position" jsonb, log_time timestamptz, behind bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	stored bigint;
+	stored_position jsonb;
+BEGIN
+	INSERT INTO waybill.log_positions (source) VALUES (keep_place.source) ON CONFLICT DO NOTHING;
+	SELECT p.batch, p.position INTO stored, stored_position
+	FROM waybill.log_positions p WHERE p.source = keep_place.source FOR UPDATE;
+	IF stored = keep_place.batch AND stored_position = keep_place."position" THEN
+		RETURN false;
+	ELSIF stored <> keep_place.batch - 1 THEN
+		RAISE EXCEPTION 'source % is at batch %, not %: another waybill-bouncer follows it',
+			keep_place.source, stored, keep_place.batch - 1 USING ERRCODE = 'WB001';
+	END IF;
+	UPDATE waybill.log_positions p
+	SET batch = keep_place.batch, position = keep_place."position", behind = keep_place.behind,
+	    log_time = coalesce(keep_place.log_time, p.log_time), updated_at = now()
+	WHERE p.source = keep_place.source;
+	RETURN true;
+END $$;
 
 -- A queue session that the tracker still follows, so that a restarted bouncer goes on where it was.
 CREATE TABLE waybill.open_messages (
@@ -217,8 +255,6 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	e record;
-	number bigint;
-	owed bigint;
 BEGIN
 	INSERT INTO waybill.annotations AS a (customer, queue_id, said_at, tag, metadata, sender)
 	SELECT DISTINCT ON (l.j ->> 'customer', l.j ->> 'queue_id')
@@ -240,45 +276,23 @@ BEGIN
 	LOOP
 		CONTINUE WHEN EXISTS (SELECT FROM waybill.events v WHERE v.customer = e.customer AND v.occurred_at = e.at
 		                      AND v.event_id = e.id);
-		INSERT INTO waybill.event_seq AS s (customer, last) VALUES (e.customer, 1)
-		ON CONFLICT (customer) DO UPDATE SET last = s.last + 1 RETURNING s.last INTO number;
-		INSERT INTO waybill.events (customer, occurred_at, event_id, seq, type, host, instance, queue_id, sasl_username,
-		                            source_kind, detail)
-		VALUES (e.customer, e.at, e.id, number, e.j ->> 'type', coalesce(e.j ->> 'host', ''), '',
-		        coalesce(e.j ->> 'queue_id', ''), nullif(e.j ->> 'login', ''), 'spool',
-		        e.j - '{type,time,host,customer,login,queue_id}'::text[]);
-		INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)
-		SELECT p.customer, p.endpoint, e.id, e.at FROM waybill.endpoints p
-		WHERE p.customer = e.customer AND p.status <> 'disabled' AND (p.events = '{}' OR e.j ->> 'type' = ANY (p.events));
-		GET DIAGNOSTICS owed = ROW_COUNT;
-		IF owed > 0 THEN
-			NOTIFY waybill_deliveries;
-		END IF;
+		PERFORM waybill.record_event(e.customer, e.j ->> 'type', e.id, e.at, 'spool',
+			e.j - '{type,time,host,customer,login,queue_id}'::text[], host => coalesce(e.j ->> 'host', ''),
+			queue_id => coalesce(e.j ->> 'queue_id', ''), login => nullif(e.j ->> 'login', ''));
 	END LOOP;
 END $$;
 
--- One batch of a spool with the place behind it, in one transaction; what record_batch says of BATCH holds here. A line
--- that cannot be taken is put among the dead letters.
+-- One batch of a spool with the place behind it, in one transaction. A line that cannot be taken is put among the dead
+-- letters.
 CREATE FUNCTION waybill.record_spool(source text, batch bigint, "position" jsonb, behind bigint, lines text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-	stored bigint;
-	stored_position jsonb;
 	line text;
 BEGIN
-	INSERT INTO waybill.log_positions (source) VALUES (record_spool.source) ON CONFLICT DO NOTHING;
-	SELECT p.batch, p.position INTO stored, stored_position
-	FROM waybill.log_positions p WHERE p.source = record_spool.source FOR UPDATE;
-	IF stored = record_spool.batch AND stored_position = record_spool."position" THEN
+	IF NOT waybill.keep_place(source, batch, "position", NULL, behind) THEN
 		RETURN;
-	ELSIF stored <> record_spool.batch - 1 THEN
-		RAISE EXCEPTION 'source % is at batch %, not %: another waybill-bouncer follows it',
-			record_spool.source, stored, record_spool.batch - 1 USING ERRCODE = 'WB001';
 	END IF;
-	UPDATE waybill.log_positions p
-	SET batch = record_spool.batch, position = record_spool."position", behind = record_spool.behind, updated_at = now()
-	WHERE p.source = record_spool.source;
 	DELETE FROM waybill.annotations a WHERE a.said_at < now() - waybill.annotation_life();
 	BEGIN
 		PERFORM waybill.take_spool(lines);
@@ -320,45 +334,27 @@ CREATE FUNCTION waybill.told(e waybill.events) RETURNS waybill.told_event LANGUA
 		e.reason, e.truncated, e.source_kind, e.partial, e.detail)::waybill.told_event
 $$;
 
--- The batch's place in the log, with what the tracker remembers behind it. False: it was committed before.
-CREATE FUNCTION waybill.keep_place(
-	source text, batch bigint, "position" jsonb, log_time timestamptz, behind bigint,
-	gone_host text[], gone_instance text[], gone_queue_id text[],
+-- What the tracker remembers behind the batch, and the lines that nobody understood.
+CREATE FUNCTION waybill.keep_track(
+	source text, gone_host text[], gone_instance text[], gone_queue_id text[],
 	open_host text[], open_instance text[], open_queue_id text[], open_state bytea[],
 	unparsed_template text[], unparsed_why text[], unparsed_sample text[], unparsed_lines bigint[]
-) RETURNS boolean
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	stored bigint;
-	stored_position jsonb;
 BEGIN
-	INSERT INTO waybill.log_positions (source) VALUES (keep_place.source) ON CONFLICT DO NOTHING;
-	SELECT p.batch, p.position INTO stored, stored_position
-	FROM waybill.log_positions p WHERE p.source = keep_place.source FOR UPDATE;
-	IF stored = keep_place.batch AND stored_position = keep_place."position" THEN
-		RETURN false;
-	ELSIF stored <> keep_place.batch - 1 THEN
-		RAISE EXCEPTION 'source % is at batch %, not %: another waybill-bouncer follows it',
-			keep_place.source, stored, keep_place.batch - 1 USING ERRCODE = 'WB001';
-	END IF;
-	UPDATE waybill.log_positions p
-	SET batch = keep_place.batch, position = keep_place."position", behind = keep_place.behind,
-	    log_time = coalesce(keep_place.log_time, p.log_time), updated_at = now()
-	WHERE p.source = keep_place.source;
 	DELETE FROM waybill.open_messages o USING unnest(gone_host, gone_instance, gone_queue_id) AS g(host, instance, queue_id)
-	WHERE o.source = keep_place.source AND o.host = g.host AND o.instance = g.instance AND o.queue_id = g.queue_id;
+	WHERE o.source = keep_track.source AND o.host = g.host AND o.instance = g.instance AND o.queue_id = g.queue_id;
 	INSERT INTO waybill.open_messages AS o (source, host, instance, queue_id, state)
 	-- A key twice in one command would be refused, whatever the bouncer makes of a line.
-	SELECT DISTINCT ON (n.host, n.instance, n.queue_id) keep_place.source, n.*
+	SELECT DISTINCT ON (n.host, n.instance, n.queue_id) keep_track.source, n.*
 	FROM unnest(open_host, open_instance, open_queue_id, open_state) AS n(host, instance, queue_id, state)
 	ON CONFLICT ON CONSTRAINT open_messages_pkey DO UPDATE SET state = excluded.state;
 	INSERT INTO waybill.unparsed AS u (source, template, why, sample, lines)
-	SELECT keep_place.source, n.template, min(n.why), min(n.sample), sum(n.lines)
+	SELECT keep_track.source, n.template, min(n.why), min(n.sample), sum(n.lines)
 	FROM unnest(unparsed_template, unparsed_why, unparsed_sample, unparsed_lines) AS n(template, why, sample, lines)
 	GROUP BY n.template
 	ON CONFLICT ON CONSTRAINT unparsed_pkey DO UPDATE
 	SET lines = u.lines + excluded.lines, sample = excluded.sample, last_at = now();
-	RETURN true;
 END $$;
 
 -- Whose each event is, and its number. A login's last use is kept to ten minutes; one that somebody else is writing is left
@@ -445,10 +441,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	                  AND e.occurred_at = (n.t).occurred_at AND e.event_id = (n.t).event_id)
 $$;
 
--- One batch of a bouncer, in one transaction: what the tracker remembers, events, deliveries, suppressions, position.
--- A batch that was committed before (the answer got lost) changes nothing; one that is not the next means that another
--- bouncer follows the same source, and is refused. BATCH NULL: events alone, without the rest. Events that exist are
--- skipped, so that reading a log again adds nothing. Returns how many were added.
+-- One batch of a bouncer, in one transaction: position, what the tracker remembers, events, deliveries, suppressions.
+-- BATCH NULL: events alone, without the rest. Events that exist are skipped, so that reading a log again adds nothing.
+-- Returns how many were added.
 -- SECURITY DEFINER: the bouncer may add events by this door and cannot change one.
 --
 -- A batch costs little more than the INSERT of its events. They come as one array of rows; each statement that needs them
@@ -466,11 +461,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enab
 DECLARE
 	customers text[];
 BEGIN
-	IF batch IS NOT NULL AND NOT waybill.keep_place(source, batch, "position", log_time, behind, gone_host, gone_instance,
-		gone_queue_id, open_host, open_instance, open_queue_id, open_state, unparsed_template, unparsed_why, unparsed_sample,
-		unparsed_lines) THEN
-		RETURN 0;
-	ELSIF cardinality(told) = 0 THEN
+	IF batch IS NOT NULL THEN
+		IF NOT waybill.keep_place(source, batch, "position", log_time, behind) THEN
+			RETURN 0;
+		END IF;
+		PERFORM waybill.keep_track(source, gone_host, gone_instance, gone_queue_id, open_host, open_instance, open_queue_id,
+			open_state, unparsed_template, unparsed_why, unparsed_sample, unparsed_lines);
+	END IF;
+	IF cardinality(told) = 0 THEN
 		RETURN 0;
 	END IF;
 	-- Nearly always all of them are new.

@@ -199,15 +199,11 @@ $$;
 -- An event of our own about a customer's endpoint. Returns its id.
 CREATE FUNCTION waybill.endpoint_event(customer text, type text, detail jsonb)
 RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
 DECLARE
-	id text := 'evt_' || substr(translate(replace(gen_random_uuid()::text, '-', ''), '0189', 'ghij'), 1, 26);
-	number bigint;
+	id text := waybill.random_event_id();
 BEGIN
-	INSERT INTO waybill.event_seq AS s (customer, last) VALUES (endpoint_event.customer, 1)
-	ON CONFLICT (customer) DO UPDATE SET last = s.last + 1 RETURNING s.last INTO number;
 	INSERT INTO waybill.events (customer, occurred_at, event_id, seq, type, host, instance, queue_id, source_kind, detail)
-	VALUES (endpoint_event.customer, now(), id, number, endpoint_event.type, '', '', '', 'webhookd', endpoint_event.detail);
+	VALUES (customer, now(), id, waybill.next_seq(customer), type, '', '', '', 'webhookd', detail);
 	RETURN id;
 END $$;
 

@@ -85,7 +85,6 @@ DECLARE
 	known waybill.events;
 	e waybill.events;
 	word text;
-	owed bigint;
 BEGIN
 	-- Who records an event of this customer waits here for whoever does the same.
 	INSERT INTO waybill.event_seq (customer) VALUES (whose) ON CONFLICT DO NOTHING;
@@ -116,13 +115,7 @@ BEGIN
 		coalesce((r ->> 'truncated')::boolean, false), r ->> 'source_kind', nullif(r -> 'detail', '{}')
 	FROM waybill.event_seq s WHERE s.customer = whose
 	RETURNING v.* INTO e;
-	INSERT INTO waybill.deliveries (customer, endpoint, event_id, occurred_at)
-	SELECT p.customer, p.endpoint, e.event_id, e.occurred_at FROM waybill.endpoints p
-	WHERE p.customer = e.customer AND p.status <> 'disabled' AND (p.events = '{}' OR e.type = ANY (p.events));
-	GET DIAGNOSTICS owed = ROW_COUNT;
-	IF owed > 0 THEN
-		NOTIFY waybill_deliveries;
-	END IF;
+	PERFORM waybill.owe(e.customer, e.type, e.event_id, e.occurred_at);
 	PERFORM waybill.judge(ARRAY[e.customer], ARRAY[waybill.told(e)]);
 	IF e.type = 'recipient.unsubscribed' AND e.recipient IS NOT NULL THEN
 		word := waybill.suppress(e, 'unsubscribe', NULL);
