@@ -80,7 +80,7 @@ static int64_t tell(struct bad_mailboxes *bad)
 {
 	static const char query[] =
 		"SELECT l.customer, l.login, count(*) FROM unnest($1::text[], $2::bigint[]) AS b (login, accepted) "
-		"JOIN waybill.logins AS l ON l.login = lower(b.login) AND "
+		"JOIN waybill.logins AS l ON l.login = lower(b.login COLLATE \"C\") COLLATE \"default\" AND "
 		"b.accepted >= coalesce(extract(epoch FROM l.guard_since)::bigint, 0) GROUP BY l.customer, l.login";
 	const char *const params[] = {buffer_string(&bad->sealed.logins), buffer_string(&bad->sealed.accepted)};
 	struct pg_result *rows;

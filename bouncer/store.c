@@ -18,6 +18,7 @@
 
 #define PARTITION_DAYS 5  /* yesterday, today and three to come */
 #define MAX_UNPARSED   64 /* shapes of lines that are not understood, in one batch */
+#define DEADLOCKS      5  /* lost at once, before the caller waits */
 
 enum {
 	PARAM_SOURCE,
@@ -52,6 +53,7 @@ struct batch {
 	struct buffer events; /* elements of waybill.told_event[] */
 	size_t *event_at;     /* where each begins, and the end */
 	size_t count, cap;
+	size_t settled; /* the first so many are stored or buried, one range by one */
 	struct unparsed unparsed[MAX_UNPARSED];
 	size_t unparsed_count;
 };
@@ -89,7 +91,7 @@ static void clear(struct batch *b)
 		free(b->unparsed[i].template);
 		free(b->unparsed[i].sample);
 	}
-	b->events.len = b->count = b->unparsed_count = 0;
+	b->events.len = b->count = b->settled = b->unparsed_count = 0;
 }
 
 static void batch_free(struct batch *b)
@@ -104,6 +106,8 @@ void store_free(struct store **store)
 	struct store *s = *store;
 	if (!s)
 		return;
+	if (s->sent)
+		pg_wait(s->pg, NULL); /* whoever goes on from here shall find its place */
 	batch_free(&s->open);
 	batch_free(&s->sealed);
 	for (size_t i = 0; i < PARAMS; i++)
@@ -349,18 +353,20 @@ static enum pg_status bury(struct store *s, size_t row)
 	return status;
 }
 
-/* Halves a refused range until the row is found that Postgres does not take. What it takes is stored: ids make that
- * harmless should it be sent once more. */
+/* Halves a refused range until the row is found that Postgres does not take. What it takes is stored. */
 static enum pg_status bisect(struct store *s, size_t first, size_t end)
 {
 	enum pg_status status = call(s, first, end, false);
-	if (status != PG_FAILED || !data_is_refused(s))
-		return status;
-	if (end - first == 1)
-		return bury(s, first);
-	size_t middle = first + (end - first) / 2;
-	status = bisect(s, first, middle);
-	return status == PG_OK ? bisect(s, middle, end) : status;
+	if (status == PG_FAILED && data_is_refused(s) && end - first > 1) {
+		size_t middle = first + (end - first) / 2;
+		status = bisect(s, first, middle);
+		return status == PG_OK ? bisect(s, middle, end) : status;
+	}
+	if (status == PG_FAILED && data_is_refused(s))
+		status = bury(s, first);
+	if (status == PG_OK)
+		s->sealed.settled = end;
+	return status;
 }
 
 /* Closes the batch behind its events. What Postgres refuses of the rest is left out, the least part first: the place in the
@@ -392,20 +398,43 @@ void store_send(struct store *s)
 	s->sent = dispatch(s, 0, s->sealed.count, true) == PG_OK;
 }
 
-enum pg_status store_commit(struct store *s)
+/* The rows that are left, one range by one, and the rest of the batch behind them. */
+static enum pg_status settle(struct store *s)
 {
+	enum pg_status status = PG_OK;
+	if (s->sealed.settled < s->sealed.count)
+		status = bisect(s, s->sealed.settled, s->sealed.count);
+	return status == PG_OK ? call_rest(s) : status;
+}
+
+/* Another bouncer had the same rows in another order, and went on: PostgreSQL manual, section 13.3.4. */
+static bool lost_a_deadlock(const struct store *s, enum pg_status status)
+{
+	return status == PG_RETRY && strncmp(pg_sqlstate(s->pg), "40", 2) == 0;
+}
+
+static enum pg_status commit(struct store *s)
+{
+	if (s->sealed.settled)
+		return settle(s);
 	enum pg_status status = s->sent ? pg_wait(s->pg, NULL) : call(s, 0, s->sealed.count, true);
 	s->sent = false;
-	if (status == PG_FAILED && data_is_refused(s)) {
-		status = s->sealed.count ? bisect(s, 0, s->sealed.count) : PG_OK;
-		if (status == PG_OK)
-			status = call_rest(s);
-	}
+	for (int again = 0; again < DEADLOCKS && lost_a_deadlock(s, status); again++)
+		status = call(s, 0, s->sealed.count, true);
+	return status == PG_FAILED && data_is_refused(s) ? settle(s) : status;
+}
+
+enum pg_status store_commit(struct store *s)
+{
+	enum pg_status status = commit(s);
 	if (status == PG_OK) {
 		s->last++;
 		clear(&s->sealed);
 	} else if (status == PG_FAILED && strcmp(pg_sqlstate(s->pg), "WB001") != 0) {
-		/* No rights, no such function: the sysadmin's to mend, and nothing may be lost meanwhile. */
+		/* No rights, no such function: the sysadmin's to mend, and nothing may be lost meanwhile. What this connection
+		 * knows of the schema may be what is wrong. */
+		pg_disconnect(s->pg);
+		s->told_type = 0;
 		status = PG_RETRY;
 	}
 	return status;

@@ -230,23 +230,25 @@ static void note(struct counters *counters, bool answered)
 		log_warning("redis: %s does not answer; it is asked again every second", where);
 }
 
-/* Until the time-out, counted from START_MS. */
+/* WAITED_MS of the time-out are spent. A call that has not got all of it says nothing about Redis when it fails. */
 static redisReply *call_redis(struct counters *counters, enum counters_script script, struct text call,
-			      int64_t start_ms)
+			      int64_t waited_ms)
 {
+	int64_t start_ms = now_ms();
 	pthread_mutex_lock(&counters->lock);
-	bool allowed = breaker_allows(&counters->breaker, now_ms());
+	bool allowed = breaker_allows(&counters->breaker, start_ms);
 	pthread_mutex_unlock(&counters->lock);
 	if (!allowed)
 		return NULL;
-	int64_t deadline_ms = start_ms + counters->timeout_ms;
+	int64_t deadline_ms = start_ms + counters->timeout_ms - waited_ms;
 	redisContext *redis = take_connection(counters, deadline_ms);
 	redisReply *reply = redis ? run(redis, script, call, deadline_ms) : NULL;
 	if (reply)
 		give_connection(counters, redis);
 	else if (redis)
 		redisFree(redis);
-	note(counters, reply != NULL);
+	if (reply || !waited_ms)
+		note(counters, reply != NULL);
 	return reply;
 }
 
@@ -268,12 +270,12 @@ static const char *read_result(const struct counters_request *request, const red
 	return counters_script_result(&expected, values, count, facts, result);
 }
 
-static void charge_redis(struct counters *counters, const struct counters_request *request, int64_t start_ms,
+static void charge_redis(struct counters *counters, const struct counters_request *request,
 			 struct counters_result *result)
 {
 	struct buffer call = {0};
 	counters_script_charge(request, &call);
-	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_CHARGE, buffer_view(&call), start_ms);
+	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_CHARGE, buffer_view(&call), 0);
 	buffer_free(&call);
 	if (!reply)
 		return;
@@ -288,7 +290,7 @@ void counters_charge(struct counters *counters, const struct counters_request *r
 	int64_t start_ms = now_ms();
 	*result = (struct counters_result){.answer = COUNTERS_UNAVAILABLE};
 	if (!counters->only_local)
-		charge_redis(counters, request, start_ms, result);
+		charge_redis(counters, request, result);
 	int64_t waited_ms = now_ms() - start_ms;
 	if (counters->only_local && counters->local)
 		counters_local_charge(counters->local, request, result);
@@ -304,7 +306,7 @@ static int refund_redis(struct counters *counters, struct text customer, struct 
 	if (waited_ms >= counters->timeout_ms)
 		return -1;
 	counters_script_refund(customer, node, queue_id, &call);
-	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_REFUND, buffer_view(&call), now_ms() - waited_ms);
+	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_REFUND, buffer_view(&call), waited_ms);
 	buffer_free(&call);
 	if (!reply)
 		return -1;
@@ -318,7 +320,7 @@ int counters_bounces(struct counters *counters, struct text customer, struct tex
 		return counters->local ? counters_local_bounces(counters->local, customer, login, count) : -1;
 	struct buffer call = {0};
 	counters_script_bounces(customer, login, count, &call);
-	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_BOUNCES, buffer_view(&call), now_ms());
+	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_BOUNCES, buffer_view(&call), 0);
 	buffer_free(&call);
 	if (!reply)
 		return -1;

@@ -133,7 +133,7 @@ static struct text read_line(const struct child *child, char *line)
 static int reap(const struct child *child)
 {
 	int status, ended = pidfd_open(child->pid, 0);
-	bool late = ended < 0 || !wait_ready(child, ended, POLLIN);
+	bool late = ended < 0 ? now_ms() >= child->end_ms : !wait_ready(child, ended, POLLIN);
 	if (late)
 		kill(child->pid, SIGKILL);
 	while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)

@@ -153,7 +153,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM set_config('waybill.what', 'takeover guard', true);
 	UPDATE waybill.logins l SET suspended_at = NEW.occurred_at, suspended_reason = coalesce(NEW.detail ->> 'reason', '')
-	WHERE l.login = lower(NEW.sasl_username) AND l.customer = NEW.customer AND l.suspended_at IS NULL
+	WHERE l.login = lower(NEW.sasl_username COLLATE "C") COLLATE "default" AND l.customer = NEW.customer AND l.suspended_at IS NULL
 	  AND coalesce(extract(epoch FROM l.guard_since)::bigint, 0) = (NEW.detail ->> 'since')::bigint;
 	RETURN NULL;
 END $$;
@@ -375,7 +375,7 @@ BEGIN
 	), free AS MATERIALIZED (
 		SELECT l.login, u.at FROM used u JOIN waybill.logins l USING (login) FOR NO KEY UPDATE OF l SKIP LOCKED
 	), noted AS (
-		UPDATE waybill.logins l SET last_used_at = f.at FROM free f WHERE l.login = f.login
+		UPDATE waybill.logins l SET last_used_at = greatest(l.last_used_at, f.at) FROM free f WHERE l.login = f.login
 	), counted AS (
 		-- In the customers' order, so that two bouncers never wait for each other in a circle.
 		INSERT INTO waybill.event_seq AS s (customer, last)
@@ -436,7 +436,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	FROM (SELECT DISTINCT ON ((u.t).event_id) u.t, u.place
 	      FROM (SELECT t::waybill.told_event AS t, row_number() OVER () AS place FROM unnest(told) AS t) AS u
 	      ORDER BY (u.t).event_id, u.place) AS n
-	LEFT JOIN LATERAL (SELECT o.customer FROM waybill.logins o WHERE o.login = lower((n.t).sasl_username) LIMIT 1) AS l ON true
+	LEFT JOIN LATERAL (SELECT o.customer FROM waybill.logins o
+	                   WHERE o.login = lower((n.t).sasl_username COLLATE "C") COLLATE "default" LIMIT 1) AS l ON true
 	WHERE NOT EXISTS (SELECT FROM waybill.events e WHERE e.customer = coalesce(l.customer, '-')
 	                  AND e.occurred_at = (n.t).occurred_at AND e.event_id = (n.t).event_id)
 $$;

@@ -380,6 +380,60 @@ static void unicode_domains(void **state)
 	end(&b);
 }
 
+/* The disk is full behind a row that is refused: what was done before stays done, once. */
+static void a_refused_row_and_a_full_disk(void **state)
+{
+	(void)state;
+	struct bench b;
+	begin(&b, SOURCE);
+	assert_int_equal(pg_script(pg, "ALTER TABLE waybill.events ADD CHECK (type <> 'message.rejected');"
+				       "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS "
+				       "$$ BEGIN RAISE 'No space left on device' USING ERRCODE = '53100'; END $$;"
+				       "CREATE TRIGGER no_room BEFORE INSERT ON waybill.events FOR EACH ROW "
+				       "WHEN (NEW.type = 'message.bounced') EXECUTE FUNCTION no_room()"),
+			 PG_OK);
+	read_line(&b, "Nov 20 10:00:00 mx1 postfix/smtpd[16]: NOQUEUE: reject: RCPT from h[192.0.2.7]: 550 5.7.1 "
+		      "no; from=<a@b>");
+	for (size_t i = 0; i < LIFE; i++)
+		read_line(&b, life[i]);
+	assert_int_equal(commit(&b), PG_RETRY);
+	assert_int_equal(store_commit(b.store), PG_RETRY);
+	check("SELECT count(*), (SELECT count(*) FROM waybill.dead_letters) FROM waybill.events", "1 1");
+	assert_int_equal(pg_script(pg, "DROP TRIGGER no_room ON waybill.events"), PG_OK);
+	assert_int_equal(store_commit(b.store), PG_OK);
+	assert_int_equal(store_dead(b.store), 1);
+	check("SELECT count(*), (SELECT count(*) FROM waybill.dead_letters) FROM waybill.events WHERE type LIKE "
+	      "'message.%'",
+	      "3 1");
+	check("SELECT batch FROM waybill.log_positions", "1");
+	end(&b);
+}
+
+/* A database that was restored under the bouncer has its types anew. */
+static void another_type(void **state)
+{
+	(void)state;
+	struct bench b;
+	begin(&b, SOURCE);
+	for (size_t i = 0; i < 2; i++)
+		read_line(&b, life[i]);
+	assert_int_equal(commit(&b), PG_OK);
+	assert_int_equal(pg_script(pg, "DROP SCHEMA waybill, support, auth CASCADE"), PG_OK);
+	glob_t files;
+	assert_int_equal(glob("schema/*.sql", 0, NULL, &files), 0);
+	for (size_t i = 0; i < files.gl_pathc; i++)
+		apply(files.gl_pathv[i]);
+	globfree(&files);
+	assert_int_equal(pg_script(pg, "INSERT INTO waybill.log_positions (source, batch) VALUES ('" SOURCE "', 1)"),
+			 PG_OK);
+	for (size_t i = 2; i < LIFE; i++)
+		read_line(&b, life[i]);
+	assert_int_equal(commit(&b), PG_RETRY);
+	assert_int_equal(store_commit(b.store), PG_OK);
+	check("SELECT count(*) FROM waybill.events", "3");
+	end(&b);
+}
+
 /* While one batch is on its way the next one fills; the one that is lost on its way is sent again, and no other. */
 static void the_next_fills(void **state)
 {
@@ -509,10 +563,22 @@ int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		FRESH(a_batch),         FRESH(a_restart),       FRESH(the_same_again), FRESH(partly_known),
-		FRESH(another_bouncer), FRESH(a_refused_row),   FRESH(a_refused_rest), FRESH(equal_keys),
-		FRESH(odd_bytes),       FRESH(unicode_domains), FRESH(the_next_fills), FRESH(a_lost_connection),
-		FRESH(another_id),      FRESH(rights),
+		FRESH(a_batch),
+		FRESH(a_restart),
+		FRESH(the_same_again),
+		FRESH(partly_known),
+		FRESH(another_bouncer),
+		FRESH(a_refused_row),
+		FRESH(a_refused_rest),
+		FRESH(equal_keys),
+		FRESH(odd_bytes),
+		FRESH(unicode_domains),
+		FRESH(a_refused_row_and_a_full_disk),
+		FRESH(another_type),
+		FRESH(the_next_fills),
+		FRESH(a_lost_connection),
+		FRESH(another_id),
+		FRESH(rights),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
