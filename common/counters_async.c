@@ -17,6 +17,7 @@
 #include <hiredis/hiredis.h>
 
 #include "common/breaker.h"
+#include "common/counters_reply.h"
 #include "common/counters_script.h"
 #include "common/counters_stand_in.h"
 #include "common/log.h"
@@ -279,21 +280,6 @@ static void ask_again(redisAsyncContext *redis, struct question *q)
 	buffer_free(&whole);
 }
 
-static const char *read_reply(const struct question *q, const redisReply *reply, struct counters_result *result)
-{
-	int64_t values[COUNTERS_SCRIPT_VALUES];
-	size_t count = 0, elements = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
-	struct text facts = TEXT("");
-	for (size_t i = 0; i < elements && count < sizeof values / sizeof *values; i++) {
-		const redisReply *element = reply->element[i];
-		if (element->type == REDIS_REPLY_STRING)
-			facts = text_at(element->str, element->len);
-		else
-			values[count++] = element->integer;
-	}
-	return counters_script_result(&q->expected, values, count, facts, result);
-}
-
 static void answered(redisAsyncContext *redis, void *answer, void *context)
 {
 	struct question *q = context;
@@ -308,7 +294,7 @@ static void answered(redisAsyncContext *redis, void *answer, void *context)
 		return;
 	}
 	struct counters_result result;
-	const char *why = read_reply(q, reply, &result);
+	const char *why = counters_reply_read(reply, &q->expected, &result);
 	if (why) {
 		if (!breaker_is_open(&counters->breaker))
 			log_error("redis: %s", reply->type == REDIS_REPLY_ERROR ? reply->str : why);

@@ -13,6 +13,7 @@
 #include <hiredis/hiredis.h>
 
 #include "common/breaker.h"
+#include "common/counters_reply.h"
 #include "common/counters_script.h"
 #include "common/counters_stand_in.h"
 #include "common/log.h"
@@ -252,34 +253,18 @@ static redisReply *call_redis(struct counters *counters, enum counters_script sc
 	return reply;
 }
 
-static const char *read_result(const struct counters_request *request, const redisReply *reply,
-			       struct counters_result *result)
-{
-	int64_t values[COUNTERS_SCRIPT_VALUES];
-	struct counters_expected expected;
-	size_t count = 0, elements = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
-	struct text facts = TEXT("");
-	for (size_t i = 0; i < elements && count < sizeof values / sizeof *values; i++) {
-		const redisReply *element = reply->element[i];
-		if (element->type == REDIS_REPLY_STRING)
-			facts = text_at(element->str, element->len);
-		else
-			values[count++] = element->integer;
-	}
-	counters_script_expect(request, &expected);
-	return counters_script_result(&expected, values, count, facts, result);
-}
-
 static void charge_redis(struct counters *counters, const struct counters_request *request,
 			 struct counters_result *result)
 {
 	struct buffer call = {0};
+	struct counters_expected expected;
 	counters_script_charge(request, &call);
 	redisReply *reply = call_redis(counters, COUNTERS_SCRIPT_CHARGE, buffer_view(&call), 0);
 	buffer_free(&call);
 	if (!reply)
 		return;
-	const char *why = read_result(request, reply, result);
+	counters_script_expect(request, &expected);
+	const char *why = counters_reply_read(reply, &expected, result);
 	if (why)
 		log_error("redis: %s", why);
 	freeReplyObject(reply);
