@@ -15,7 +15,8 @@ size_t literals_add(struct literals *literals, struct text literal);
 size_t literals_count(const struct literals *literals);
 /* After the last literals_add(). */
 void literals_finish(struct literals *literals);
-/* Sets FOUND[number] for each literal that TEXT has; FOUND has literals_count() elements and is cleared first. */
+/* Sets FOUND[number] for each literal that TEXT has, and for those behind the first 65,535 bytes of literals, which nobody
+ * looks for; FOUND has literals_count() elements and is cleared first. */
 void literals_find(const struct literals *literals, struct text text, bool *found);
 
 #endif

@@ -458,6 +458,26 @@ static void finds_literals(void **state)
 	literals_free(&l);
 }
 
+/* A literal that the table has no room for is taken as found: its pattern is tried, and nothing is overlooked. */
+static void what_has_no_room_is_found(void **state)
+{
+	(void)state;
+	enum { COUNT = 70, LENGTH = 1000 };
+	char words[COUNT][LENGTH];
+	bool found[COUNT];
+	struct literals *l = literals_new();
+	for (size_t i = 0; i < COUNT; i++) {
+		memset(words[i], 'a', LENGTH);
+		words[i][0] = (char)('0' + i);
+		literals_add(l, text_at(words[i], LENGTH));
+	}
+	literals_finish(l);
+	literals_find(l, text_at(words[64], LENGTH), found);
+	for (size_t i = 0; i < COUNT; i++)
+		assert_int_equal(found[i], i >= 64);
+	literals_free(&l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -474,6 +494,7 @@ int main(void)
 		cmocka_unit_test(reasons_change_nothing),
 		cmocka_unit_test(patterns_by_themselves),
 		cmocka_unit_test(finds_literals),
+		cmocka_unit_test(what_has_no_room_is_found),
 		cmocka_unit_test(stages),
 		cmocka_unit_test(unplaced),
 	};
