@@ -15,9 +15,9 @@
 #include "bouncer/spools.h"
 #include "bouncer/store.h"
 
-/* A batch ends at the first of these. More rows make the database no faster, fewer make it slower. */
-#define BATCH_EVENTS 1000
-#define BATCH_LINES  8000
+/* A batch ends at the first of these. Fewer rows make the database slower; more make it little faster, and cost memory. */
+#define BATCH_EVENTS 2000
+#define BATCH_LINES  16000
 #define BATCH_BYTES  (4 << 20)
 /* Lines that made no event wait for company; those that did do not. */
 #define LINGER_MS 200
