@@ -6,7 +6,7 @@
 
 /* A node is a prefix of literals. Its row of the table has a next node for each letter; after literals_finish() also for
  * those where the prefix breaks. Letters are the bytes that occur in literals; all others are letter 0 and lead home. Nodes
- * have short numbers, because the table is most of what a daemon with rules has in memory. */
+ * have short numbers, because the table is the most that rules take of a daemon's memory. */
 struct node {
 	uint16_t fail;   /* the longest proper suffix that is a prefix too */
 	uint16_t more;   /* the next node down the suffixes where a literal ends; 0: none */
